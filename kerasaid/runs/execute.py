@@ -1,0 +1,295 @@
+"""One run of one notebook: papermill executes a copy, and a record says how it went."""
+
+import datetime
+import hashlib
+import logging
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import nbformat
+import psutil
+
+from kerasaid import environment
+from kerasaid.errors import InputError
+from kerasaid.runs import pages, record
+from kerasaid.runs.notebooks import FOLDER
+
+CLIENT = {
+    "kernel_name": "python3",
+    "coalesce_streams": True,
+    # ipykernel warns about unencrypted TCP at every start; here it is the loopback address.
+    "extra_arguments": ["--IPKernelApp.log_level=40"],
+}
+CELL_TIMEOUT = 1_800  # seconds; a cell that takes longer hangs
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Interrupted(Exception):
+    """The run was stopped by Ctrl-C or a termination signal; its record says so."""
+
+
+def run(notebook, parameters, folder, show_progress=None):
+    """Execute a copy of a notebook and write its record, notebook and page into a folder.
+
+    Args:
+        notebook: a `kerasaid.runs.notebooks.Notebook`.
+        parameters: values by name, as `Notebook.parse` returns them.
+        folder: where the three files go; made when it is not there.
+        show_progress: show a line with the cells done; by default where stderr is a terminal.
+
+    Returns:
+        The record, a dict; its status is "complete" or "failed".
+
+    Raises:
+        InputError: when the folder cannot be used, or the notebook refuses its parameters. The
+            folder is then as it was before.
+        Interrupted: after the record has been written with the status "interrupted".
+    """
+    if show_progress is None:
+        show_progress = sys.stderr.isatty()
+    folder = Path(folder).expanduser().absolute()
+    made = _make_folder(folder)
+    before = record.read(folder)
+    entry = {
+        "notebook": notebook.slug,
+        "title": notebook.title,
+        "parameters": parameters,
+        "source_sha256": source_hash(notebook),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "seconds": None,
+        "peak_memory_mb": None,
+        "environment": environment.describe(),
+        "status": "interrupted",  # what it will say if this process is killed from here on
+        "error": None,
+        "metrics": [],
+        "claims": [],
+    }
+    working = Path(tempfile.mkdtemp(dir=folder, prefix=".running-"))
+    try:
+        record.write(folder, entry)
+        node, error = _execute(notebook, parameters, working, entry, show_progress)
+        if error is not None and error[1] == "InputError":
+            raise InputError(error[2])
+        entry["metrics"], entry["claims"], found = record.results_of(node)
+        entry["environment"].update(found or {})
+        if error is not None:
+            place, name, message = error
+            entry["error"] = f"{place}: {name}: {message}"
+        interrupted = error is not None and error[1] == "Interrupted"
+        entry["status"] = (
+            "interrupted" if interrupted else "complete" if error is None else "failed"
+        )
+        _store(node, folder / f"{notebook.slug}.ipynb")
+        page = pages.notebook_page(node, entry)
+        record.write_atomically(folder / f"{notebook.slug}.html", page)
+        record.write(folder, entry)
+        if interrupted:
+            raise Interrupted(f"{notebook.slug}: interrupted in {error[0]}")
+    except InputError:
+        _restore(folder, before, made)
+        raise
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+        if made and made.exists() and not any(folder.iterdir()):
+            _remove_empty(folder, made)
+    return entry
+
+
+def source_hash(notebook):
+    """Return a hash of the notebook's source cells, which its outputs do not change."""
+    sources = "\0".join(f"{cell.cell_type}\0{cell.source}" for cell in notebook.node.cells)
+    return hashlib.sha256(sources.encode("utf-8")).hexdigest()
+
+
+def _make_folder(folder):
+    """Make a folder for results; return the topmost folder that was made, or None."""
+    if folder == FOLDER or FOLDER in folder.parents:
+        raise InputError(f"--out {folder} lies among the sources; name a folder outside {FOLDER}.")
+    made, parent = None, folder
+    while not parent.exists():
+        made, parent = parent, parent.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if made:
+            _remove_empty(folder, made)
+        raise InputError(f"--out {folder} cannot be written: {error.strerror}.") from None
+    return made
+
+
+def _remove_empty(folder, top):
+    """Remove a folder and those above it up to `top`, as far as they are empty."""
+    for path in [folder, *folder.parents]:
+        with suppress(OSError):
+            path.rmdir()
+        if path == top:
+            return
+
+
+def _restore(folder, before, made):
+    if before is not None:
+        record.write(folder, before)
+    else:
+        (folder / record.NAME).unlink(missing_ok=True)
+    for leftover in folder.glob(".running-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    if made:
+        _remove_empty(folder, made)
+
+
+def _execute(notebook, parameters, working, entry, show_progress):
+    """Run papermill in a thread; return the executed notebook and (place, name, message).
+
+    In a thread, because papermill's client takes Ctrl-C for itself in the main one; here the
+    main thread measures memory, hears Ctrl-C, and ends the kernel.
+    """
+    target = working / "notebook.ipynb"
+    outcome = {}
+
+    def work():
+        try:
+            outcome["node"] = _papermill(notebook.path, target, parameters, show_progress)
+        except BaseException as problem:
+            outcome["problem"] = problem
+
+    os.environ["KERASAID_PROGRESS"] = "off"  # the kernel inherits it
+    thread = threading.Thread(target=work, daemon=True)
+    start, peak, interrupted = time.monotonic(), 0.0, False
+    with _termination_as_interrupt():
+        thread.start()
+        while thread.is_alive():
+            try:
+                thread.join(0.1)
+                peak = max(peak, _memory_of_children())
+            except KeyboardInterrupt:
+                interrupted = True
+                _end_children()
+    entry["seconds"] = round(time.monotonic() - start, 2)
+    entry["peak_memory_mb"] = round(peak)
+    node = outcome.get("node") or _read_partial(target, notebook.path)
+    if interrupted:
+        return node, (_place(node), "Interrupted", "stopped by the user")
+    problem = outcome.get("problem")
+    if problem is None:
+        return node, None
+    if hasattr(problem, "ename"):  # a cell raised
+        place = f"cell {problem.cell_index + 1} of {len(notebook.node.cells)}"
+        first_line = _ANSI.sub("", problem.evalue).strip().split("\n")[0]
+        return node, (place, problem.ename, first_line)
+    message = str(problem).strip().split("\n")[0]
+    if type(problem).__name__ == "DeadKernelError":
+        message = "the kernel died, which is what happens when memory runs out or it is killed"
+    return node, (_place(node), type(problem).__name__, message)
+
+
+def _papermill(source, target, parameters, show_progress):
+    import warnings
+
+    import papermill
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class KeepGoing(NBClientEngine):
+        """Turns the error of a cell tagged `raises-exception` into text once all has run.
+
+        Such a cell is the check of an exercise that is not solved yet. papermill executes what
+        follows it, but afterwards takes its error for a failure of the notebook.
+        """
+
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, kernel_name, **options):
+            super().execute_managed_notebook(nb_man, kernel_name, **options)
+            for cell in nb_man.nb.cells:
+                if "raises-exception" in cell.metadata.get("tags", []):
+                    cell.outputs = [_as_text(output) for output in cell.outputs]
+
+    papermill_engines.register("kerasaid", KeepGoing)
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    bar = {"desc": source.stem, "leave": False, "file": sys.stderr} if show_progress else False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the libraries around the notebook, not of its cells
+        return papermill.execute_notebook(
+            str(source),
+            str(target),
+            parameters=parameters,
+            engine_name="kerasaid",
+            progress_bar=bar,
+            execution_timeout=CELL_TIMEOUT,
+            **CLIENT,
+        )
+
+
+def _as_text(output):
+    if output.output_type != "error":
+        return output
+    return nbformat.v4.new_output("stream", name="stdout", text=f"{output.evalue}\n")
+
+
+def _read_partial(target, source):
+    """Return what papermill saved so far, or the source where it saved nothing readable."""
+    for path in (target, source):
+        try:
+            return nbformat.read(path, as_version=4)
+        except (OSError, ValueError, nbformat.reader.NotJSONError):
+            continue
+    return nbformat.v4.new_notebook()
+
+
+def _place(node):
+    """Return the first cell that did not complete, in words."""
+    for index, cell in enumerate(node.cells):
+        status = cell.metadata.get("papermill", {}).get("status")
+        if status in ("running", "failed", "pending") and cell.cell_type == "code":
+            return f"cell {index + 1} of {len(node.cells)}"
+    return "the notebook"
+
+
+def _store(node, path):
+    record.write_atomically(path, nbformat.writes(node) + "\n")
+
+
+def _memory_of_children():
+    """Return the resident memory of this process' descendants, in MB: the kernel's."""
+    total = 0
+    try:
+        for child in psutil.Process().children(recursive=True):
+            try:
+                total += child.memory_info().rss
+            except psutil.Error:
+                continue
+    except psutil.Error:
+        return 0.0
+    return total / 1e6
+
+
+def _end_children():
+    for child in psutil.Process().children(recursive=True):
+        try:
+            child.kill()
+        except psutil.Error:
+            continue
+
+
+class _termination_as_interrupt:
+    """Within it, SIGTERM stops a run as Ctrl-C does, so that its record says so."""
+
+    def __enter__(self):
+        def stop(number, frame):
+            raise KeyboardInterrupt
+
+        self.main = threading.current_thread() is threading.main_thread()
+        if self.main:
+            self.before = signal.signal(signal.SIGTERM, stop)
+
+    def __exit__(self, *problem):
+        if self.main:
+            signal.signal(signal.SIGTERM, self.before)

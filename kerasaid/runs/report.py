@@ -1,0 +1,63 @@
+"""Several runs, one folder each, and the page over them."""
+
+from pathlib import Path
+
+import nbformat
+
+from kerasaid.environment import ROOT
+from kerasaid.runs import execute, pages, record
+
+DEFAULT = ROOT / "reports" / "latest"
+
+
+def report(notebooks, folder=DEFAULT, resume=False, say=print):
+    """Run notebooks one after another and write `index.html`.
+
+    Args:
+        notebooks: the notebooks to run.
+        folder: where the report goes, one folder a notebook in it.
+        resume: keep the runs in it that are complete and whose source has not changed.
+        say: called with each line of text for the person who waits.
+
+    Returns:
+        (path of the index page, list of records).
+
+    Raises:
+        InputError: when the folder cannot be used.
+        Interrupted: after the page has been written with what there is.
+    """
+    folder = Path(folder).expanduser().absolute()
+    entries = []
+    try:
+        for notebook in notebooks:
+            place = folder / notebook.slug
+            entry = record.read(place) if resume else None
+            if _is_done(entry, notebook):
+                say(f"{notebook.slug}: kept, complete already")
+            else:
+                entry = execute.run(notebook, {}, place)
+                say(f"{notebook.slug}: {entry['status']} in {entry['seconds']:.0f} s")
+            entries.append((entry, _read_node(place, notebook)))
+    except execute.Interrupted:
+        entry = record.read(folder / notebook.slug)
+        entries.append((entry, _read_node(folder / notebook.slug, notebook)))
+        raise
+    finally:
+        if entries:
+            record.write_atomically(folder / "index.html", pages.index_page(entries))
+    return folder / "index.html", [entry for entry, _ in entries]
+
+
+def _is_done(entry, notebook):
+    return (
+        entry is not None
+        and entry.get("status") == "complete"
+        and entry.get("source_sha256") == execute.source_hash(notebook)
+    )
+
+
+def _read_node(place, notebook):
+    try:
+        return nbformat.read(place / f"{notebook.slug}.ipynb", as_version=4)
+    except (OSError, ValueError):
+        return None
