@@ -19,8 +19,7 @@ import psutil
 
 from kerasaid import environment
 from kerasaid.errors import InputError
-from kerasaid.runs import pages, record
-from kerasaid.runs.notebooks import FOLDER
+from kerasaid.runs import notebooks, pages, record
 
 CLIENT = {
     "kernel_name": "python3",
@@ -111,8 +110,9 @@ def source_hash(notebook):
 
 def _make_folder(folder):
     """Make a folder for results; return the topmost folder that was made, or None."""
-    if folder == FOLDER or FOLDER in folder.parents:
-        raise InputError(f"--out {folder} lies among the sources; name a folder outside {FOLDER}.")
+    sources = notebooks.FOLDER
+    if folder.resolve() == sources or sources in folder.resolve().parents:
+        raise InputError(f"--out {folder} lies among the sources; name one outside {sources}.")
     made, parent = None, folder
     while not parent.exists():
         made, parent = parent, parent.parent

@@ -83,11 +83,11 @@ class Notebook:
     @cached_property
     def parameters(self):
         """The parameters by name, read from the cell tagged `parameters`."""
-        from papermill.inspection import _infer_parameters
+        import papermill  # slow to import, so only where it is needed
 
         return {
-            p.name: Parameter(p.name, p.inferred_type_name, p.default, p.help)
-            for p in _infer_parameters(self.node)
+            name: Parameter(name, found["inferred_type_name"], found["default"], found["help"])
+            for name, found in papermill.inspect_notebook(str(self.path)).items()
         }
 
     def parse(self, assignments):

@@ -1,0 +1,142 @@
+import json
+import signal
+import time
+
+import nbformat
+import pytest
+
+from kerasaid.errors import InputError
+from kerasaid.runs import execute, notebooks, record
+
+KEYS = {
+    "python",
+    "keras",
+    "backend",
+    "tensorflow",
+    "numpy",
+    "cpu",
+    "threads",
+    "commit",
+}
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def sources():
+    """The bytes of the real notebooks, which no run may touch."""
+    before = {path: path.read_bytes() for path in notebooks.FOLDER.rglob("*.ipynb")}
+    yield
+    assert {path: path.read_bytes() for path in notebooks.FOLDER.rglob("*.ipynb")} == before
+
+
+def test_a_run_leaves_record_notebook_and_page(collection, tmp_path, sources):
+    before = (collection / "00_tiny.ipynb").read_bytes()
+    folder = tmp_path / "a b" / "ü"
+    found = execute.run(notebooks.find("00"), {"epochs": 1}, folder)
+    assert files(folder) == ["00_tiny.html", "00_tiny.ipynb", "record.json"]
+    assert json.loads((folder / "record.json").read_text()) == found
+    assert found["status"] == "complete" and found["error"] is None
+    assert found["parameters"] == {"epochs": 1}
+    assert found["seconds"] > 0 and found["peak_memory_mb"] > 10
+    assert set(found["environment"]) == KEYS
+    assert found["metrics"] == [
+        {"name": "accuracy", "value": 0.6, "unit": "%", "seeds": [0.5, 0.7]}
+    ]
+    (claim,) = found["claims"]
+    assert (claim["statement"], claim["value"], claim["bound"]) == ("it is large", 0.6, 0.6)
+    assert claim["holds"] is True and claim["margin"] == 0
+    assert (collection / "00_tiny.ipynb").read_bytes() == before
+
+
+def test_an_unsolved_exercise_does_not_stop_a_run(collection, tmp_path):
+    execute.run(notebooks.find("00"), {}, tmp_path / "out")
+    node = nbformat.read(tmp_path / "out" / "00_tiny.ipynb", as_version=4)
+    texts = [o.text for c in node.cells if c.cell_type == "code" for o in c.outputs if "text" in o]
+    assert texts[-2:] == ["✗ solved: think\n", "after the exercise\n"]
+
+
+def test_a_cell_that_raises_makes_a_failed_record(collection, tmp_path):
+    found = execute.run(notebooks.find("01"), {}, tmp_path)
+    assert found["status"] == "failed"
+    assert found["error"] == "cell 4 of 5: ZeroDivisionError: division by zero"
+    assert record.read(tmp_path) == found
+    node = nbformat.read(tmp_path / "01_broken.ipynb", as_version=4)
+    assert any("before" in o.get("text", "") for c in node.cells for o in c.get("outputs", []))
+
+
+def test_a_kernel_that_dies_makes_a_failed_record(collection, tmp_path):
+    found = execute.run(notebooks.find("03"), {}, tmp_path)
+    assert found["status"] == "failed"
+    assert "the kernel died" in found["error"]
+
+
+def test_a_refused_parameter_leaves_nothing_behind(collection, tmp_path):
+    with pytest.raises(InputError, match=r"epochs must be at least 1, received 0\.$"):
+        execute.run(notebooks.find("00"), {"epochs": 0}, tmp_path / "new" / "out")
+    assert files(tmp_path) == ["notebooks"]
+
+
+def test_a_refused_parameter_leaves_an_earlier_run_as_it_was(collection, tmp_path):
+    folder = tmp_path / "out"
+    execute.run(notebooks.find("00"), {}, folder)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(InputError):
+        execute.run(notebooks.find("00"), {"epochs": -1}, folder)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_folder_among_the_sources_is_refused(collection):
+    for folder in (collection, collection / "solutions"):
+        with pytest.raises(InputError, match="lies among the sources"):
+            execute.run(notebooks.find("00"), {}, folder)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(collection, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        execute.run(notebooks.find("00"), {}, tmp_path / "file" / "out")
+    assert files(tmp_path) == ["file", "notebooks"]
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def started(folder):
+    """Whether the slow notebook has passed the cell that prints, and now sleeps."""
+    for path in folder.glob(".running-*/*.ipynb"):
+        try:
+            cells = json.loads(path.read_text("utf-8"))["cells"]
+        except ValueError:  # just being written
+            continue
+        return any(cell.get("outputs") for cell in cells)
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_so(command, tmp_path, number):
+    folder = tmp_path / "out"
+    process = command("run", "02", "--out", folder)
+    wait_for(lambda: started(folder))
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip().count("\n") == 0 and "02_slow: interrupted in cell 4 of 4" in err
+    assert record.read(folder)["status"] == "interrupted"
+    assert files(folder) == ["02_slow.html", "02_slow.ipynb", "record.json"]
+
+
+def test_a_killed_run_leaves_a_whole_record_that_says_interrupted(command, tmp_path):
+    folder = tmp_path / "out"
+    process = command("run", "02", "--out", folder)
+    wait_for(lambda: started(folder))
+    process.kill()
+    process.communicate()
+    found = json.loads((folder / "record.json").read_text())
+    assert found["status"] == "interrupted" and found["notebook"] == "02_slow"

@@ -1,0 +1,41 @@
+import json
+import math
+import os
+
+import pytest
+
+from kerasaid.runs import record
+
+
+def test_a_record_is_read_back(tmp_path):
+    record.write(tmp_path, {"status": "complete", "seconds": 1.5})
+    assert record.read(tmp_path) == {"status": "complete", "seconds": 1.5}
+    assert os.listdir(tmp_path) == ["record.json"]
+
+
+def test_what_json_does_not_know_is_written_as_text(tmp_path):
+    record.write(tmp_path, {"claims": [{"margin": math.inf, "value": math.nan}]})
+    text = (tmp_path / "record.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["claims"] == [
+        {"margin": "inf", "value": "nan"}
+    ]
+
+
+@pytest.mark.parametrize("content", [None, "", '{"status": "comp'])
+def test_a_missing_or_damaged_record_is_none(tmp_path, content):
+    if content is not None:
+        (tmp_path / "record.json").write_text(content)
+    assert record.read(tmp_path) is None
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    record.write(tmp_path, {"status": "complete"})
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        record.write(tmp_path, {"status": "failed"})
+    assert record.read(tmp_path) == {"status": "complete"}
+    assert os.listdir(tmp_path) == ["record.json"]
