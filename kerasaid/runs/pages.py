@@ -52,6 +52,8 @@ def index_page(entries):
 
 def _fragility(claim):
     margin = claim["margin"]
+    if claim["holds"] and isinstance(claim["value"], int):
+        return float("inf")  # exact: the same on every machine
     if not isinstance(margin, (int, float)):
         return float("-inf")
     if claim["margin_unit"] == "sd":

@@ -1,0 +1,122 @@
+import base64
+
+import matplotlib
+import numpy as np
+import pytest
+
+matplotlib.use("agg")
+
+from matplotlib import pyplot as plt
+
+from kerasaid import plots
+from kerasaid.statistics import mean_interval
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    plots.use_style()
+    yield
+    plt.close("all")
+
+
+def luminance(colour):
+    """Relative luminance of sRGB, as WCAG 2 defines it."""
+    channels = np.array(matplotlib.colors.to_rgb(colour))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def test_the_first_colours_can_be_told_apart_without_hue():
+    first = [luminance(colour) for colour in plots.PALETTE[:2]]
+    assert abs(first[0] - first[1]) > 0.05
+    assert len(set(plots.PALETTE)) == len(plots.PALETTE)
+    assert plt.rcParams["axes.prop_cycle"].by_key()["color"] == list(plots.PALETTE)
+
+
+@pytest.fixture
+def displayed(monkeypatch):
+    """What a notebook would be given: (data, metadata) of each output."""
+    found = []
+    plt.figure()  # matplotlib looks for IPython once, with its first figure
+    plt.close("all")
+    monkeypatch.setattr("IPython.get_ipython", lambda: object())
+    monkeypatch.setattr(
+        "IPython.display.display", lambda data, raw, metadata: found.append((data, metadata))
+    )
+    return found
+
+
+def test_a_shown_figure_carries_its_description_and_is_closed(displayed):
+    _, axis = plt.subplots()
+    plots.show(axis, alt="A line that rises from 0 to ≈ 1.5.")
+    ((data, metadata),) = displayed
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+    assert (
+        data["text/plain"] == metadata["image/png"]["alt"] == "A line that rises from 0 to ≈ 1.5."
+    )
+    assert plt.get_fignums() == []
+
+
+def test_the_same_figure_gives_the_same_bytes(displayed):
+    for _ in range(2):
+        _, axis = plt.subplots()
+        axis.plot([1, 2])
+        plots.show(axis, alt="The same line twice.")
+    assert displayed[0] == displayed[1]
+
+
+@pytest.mark.parametrize("alt", ["", "  "])
+def test_a_figure_without_a_description_is_refused(alt):
+    with pytest.raises(ValueError, match="needs a description"):
+        plots.show(plt.subplots()[1], alt=alt)
+
+
+@pytest.mark.parametrize(("count", "shape"), [(3, (1, 3)), (10, (1, 10)), (12, (2, 10))])
+def test_images_are_drawn_in_a_grid(count, shape):
+    pictures = np.arange(count * 6).reshape(count, 2, 3)
+    axes = plots.images(pictures, titles=np.arange(count))
+    assert len(axes) == count
+    assert axes[0].get_gridspec().get_geometry() == shape
+    assert [axis.get_title() for axis in axes] == [str(k) for k in range(count)]
+    assert np.array_equal(axes[-1].images[0].get_array(), pictures[-1])
+    drawn = [axis for axis in axes[0].figure.axes if axis.images]
+    assert len(drawn) == count
+
+
+def test_learning_curves_have_both_curves_and_units():
+    history = {"loss": [2.0, 1.0], "val_loss": [2.1, 1.2], "accuracy": [0.5, 0.6]}
+    loss, accuracy = plots.learning_curves(history)
+    assert [line.get_label() for line in loss.lines] == ["training", "validation"]
+    assert loss.lines[1].get_ydata().tolist() == [2.1, 1.2]
+    assert loss.lines[0].get_xdata().tolist() == [1, 2]
+    assert (loss.get_xlabel(), loss.get_ylabel()) == ("epoch", "loss (nats)")
+    assert len(accuracy.lines) == 1
+
+
+def test_seed_points_show_every_seed_and_the_interval():
+    values = [1.0, 2.0, 4.0]
+    axis = plots.seed_points({"a": values, "b": [3.0, 3.5, 3.0]}, ylabel="x (s)", reference=0)
+    assert axis.lines[0].get_ydata().tolist() == values
+    bars = axis.containers[0].lines[2][0].get_segments()[0]
+    mean, low, high = mean_interval(values)
+    assert np.allclose(bars[:, 1], (low, high)) and low < mean < high
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["a", "b"]
+    assert axis.get_ylabel() == "x (s)"
+
+
+def test_one_seed_has_no_interval():
+    axis = plots.seed_points({"a": [1.0]}, ylabel="x")
+    assert len(axis.containers) == 0
+
+
+def test_the_confusion_matrix_pales_what_is_right():
+    axis = plots.confusion_matrix([[90, 3], [5, 80]], ["cat", "dog"])
+    assert axis.images[0].get_array().tolist() == [[0, 3], [5, 0]]
+    texts = {text.get_text(): text.get_color() for text in axis.texts}
+    assert set(texts) == {"90", "3", "5", "80"}
+    assert texts["90"] == texts["80"] == "#777777" and texts["5"] == "white"
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("predicted class", "true class")
+
+
+def test_a_large_confusion_matrix_has_no_numbers():
+    assert len(plots.confusion_matrix(np.eye(30, dtype=int), range(30)).texts) == 0
