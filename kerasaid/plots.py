@@ -6,6 +6,7 @@ test compares.
 """
 
 import io
+import textwrap
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -141,7 +142,7 @@ def seed_points(groups, ylabel, reference=None):
             axis.errorbar(place + 0.2, mean, bars, fmt="D", color=colour, capsize=4, markersize=5)
     if reference is not None:
         axis.axhline(reference, color="#555555", linestyle="--", linewidth=1)
-    axis.set_xticks(range(len(groups)), groups)
+    axis.set_xticks(range(len(groups)), [textwrap.fill(name, 14) for name in groups])
     axis.set_xlim(-0.5, len(groups) - 0.5)
     axis.set_ylabel(ylabel)
     axis.grid(axis="x", visible=False)
@@ -165,12 +166,14 @@ def confusion_matrix(counts, names):
     errors = np.where(np.eye(len(counts), dtype=bool), 0, counts)
     side = min(9.0, 1.6 + 0.42 * len(counts))
     _, axis = plt.subplots(figsize=(side, side), layout="constrained")
-    axis.imshow(errors, cmap="Blues")
+    picture = axis.imshow(errors, cmap="Blues")
     axis.grid(visible=False)
     axis.set_xticks(range(len(names)), names)
     axis.set_yticks(range(len(names)), names)
     axis.set(xlabel="predicted class", ylabel="true class")
-    if len(counts) <= 20:  # beyond that the numbers would overlap
+    if len(counts) > 20:  # the numbers would overlap
+        axis.figure.colorbar(picture, label="errors", shrink=0.8)
+    else:
         dark = errors.max() * 0.6
         for (row, column), count in np.ndenumerate(counts):
             right = row == column

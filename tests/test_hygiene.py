@@ -110,9 +110,13 @@ BROKEN = {
         replace("title", "*Next:*", ""),
     ],
     "links": [
-        replace("about-model", "A network", "![x](https://example.org/x.png) A network"),
+        replace(
+            "about-model",
+            "This kind of network",
+            "![x](https://example.org/x.png) This kind of network",
+        ),
         replace("title", "01_mnist_dense.ipynb", "99_missing.ipynb"),
-        replace("about-model", "A network", '<img src="x.png"> A network'),
+        replace("about-model", "This kind of network", '<img src="x.png"> A network'),
     ],
     "parameters": [
         replace("parameters", "epochs: int = 3", "epochs = 3"),
@@ -157,10 +161,10 @@ BROKEN = {
         add_output("load", stream("✓ c (0.5, at least 0.1)")),
     ],
     "none_typed": [
-        replace("about-model", "A network", "It reaches 97.9 %. A network"),
-        replace("about-model", "A network", "It reaches ≈ 98. A network"),
-        replace("about-model", "A network", "An accuracy of 98. A network"),
-        replace("about-model", "A network", "It takes 0.058. A network"),
+        replace("about-model", "This kind of network", "It reaches 97.9 %. This kind of network"),
+        replace("about-model", "This kind of network", "It reaches ≈ 98. This kind of network"),
+        replace("about-model", "This kind of network", "An accuracy of 98. This kind of network"),
+        replace("about-model", "This kind of network", "It takes 0.058. This kind of network"),
     ],
     "named": [replace("model", ', name="hidden"', ""), replace("model", ', name="pixels"', "")],
     "quiet_training": [

@@ -3,6 +3,9 @@
 WRONG = {
     ("00_start_here", 1): {
         "a count": "def share_correct(answers, labels):\n    return np.sum(answers == labels)",
+        "divided by four": (
+            "def share_correct(answers, labels):\n    return np.sum(answers == labels) / 4"
+        ),
         "the share of errors": (
             "def share_correct(answers, labels):\n    return np.mean(answers != labels)"
         ),
@@ -11,22 +14,33 @@ WRONG = {
         ),
     },
     ("01_mnist_dense", 1): {
-        "sum over everything": (
-            "def my_softmax(logits):\n"
-            "    exp = np.exp(logits - logits.max())\n    return exp / exp.sum()"
-        ),
         "overflow": (
-            "def my_softmax(logits):\n"
+            "def my_log_softmax(logits):\n"
             "    with np.errstate(all='ignore'):\n"
-            "        exp = np.exp(logits)\n"
-            "        return exp / exp.sum(axis=1, keepdims=True)"
+            "        return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))"
         ),
-        "over the images": (
-            "def my_softmax(logits):\n"
-            "    exp = np.exp(logits - logits.max(axis=0))\n    return exp / exp.sum(axis=0)"
+        "the largest of all rows": (
+            "def my_log_softmax(logits):\n"
+            "    shifted = logits - logits.max()\n"
+            "    with np.errstate(all='ignore'):\n"
+            "        return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))"
         ),
-        "no exponential": (
-            "def my_softmax(logits):\n    return logits / logits.sum(axis=1, keepdims=True)"
+        "logarithm of a softmax": (
+            "def my_log_softmax(logits):\n"
+            "    exp = np.exp(logits - logits.max(axis=1, keepdims=True))\n"
+            "    with np.errstate(all='ignore'):\n"
+            "        return np.log(exp / exp.sum(axis=1, keepdims=True))"
+        ),
+        "the mean of each row": (
+            "def my_log_softmax(logits):\n"
+            "    shifted = logits - logits.mean(axis=1, keepdims=True)\n"
+            "    with np.errstate(all='ignore'):\n"
+            "        return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))"
+        ),
+        "sum over everything": (
+            "def my_log_softmax(logits):\n"
+            "    shifted = logits - logits.max(axis=1, keepdims=True)\n"
+            "    return shifted - np.log(np.exp(shifted).sum())"
         ),
     },
     ("01_mnist_dense", 2): {

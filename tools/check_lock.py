@@ -24,287 +24,172 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.11", "3.12", "3.13")
 
-
-@dataclass(frozen=True)
-class Platform:
-    """An operating system, as wheels' file names (tags) and as environment markers name it."""
-
-    key: str
-    title: str
-    tags: tuple[str, ...]
-    markers: dict[str, str] = field(hash=False)
-
-
-@dataclass(frozen=True)
-class Target:
-    """One platform with one version of CPython."""
-
-    platform: Platform
-    python: str
-
-    @property
-    def key(self) -> str:
-        """The target's short name, as in ``--only linux-3.11``."""
-        return f"{self.platform.key}-{self.python}"
-
-    @property
-    def title(self) -> str:
-        """The target's name for people."""
-        return f"{self.platform.title}, Python {self.python}"
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The values of all environment markers there, as ``packaging`` takes them."""
-        return {
-            "implementation_name": "cpython",
-            "implementation_version": f"{self.python}.0",
-            "platform_python_implementation": "CPython",
-            "platform_release": "",
-            "platform_version": "",
-            "python_full_version": f"{self.python}.0",
-            "python_version": self.python,
-        } | self.platform.markers
-
-
-# The tags name the oldest system on which the lock has to install: a lock that needs a newer one
-# leaves people behind, so raise these numbers only knowingly.
-PLATFORMS = (
-    Platform(
-        "linux",
+# By a short name: the title, the tags in wheels' file names, and what environment markers say. The
+# tags name the oldest system on which the lock has to install; raise them only knowingly.
+PLATFORMS = {
+    "linux": (
         "Linux x86-64",
         # glibc 2.27 is that of Ubuntu 18.04 (Debian 10 and RHEL 8 have 2.28); TensorFlow, numpy,
-        # scipy and others want it. pip takes these tags literally, so every older glibc has to
-        # be named as well.
-        (
+        # scipy and others want it. pip takes the tags literally: name every older glibc as well.
+        [
             *(f"manylinux_2_{minor}_x86_64" for minor in range(27, 4, -1)),
-            "manylinux2014_x86_64",
-            "manylinux2010_x86_64",
-            "manylinux1_x86_64",
-            "linux_x86_64",
-        ),
-        {
-            "os_name": "posix",
-            "platform_machine": "x86_64",
-            "platform_system": "Linux",
-            "sys_platform": "linux",
-        },
+            *("manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64"),
+        ],
+        ("posix", "x86_64", "Linux", "linux"),
     ),
-    Platform(
-        "macos",
-        "macOS arm64",
-        # TensorFlow, scipy and scikit-learn want macOS 12. pip reads this as "macOS 12 or
-        # older", and takes universal2 wheels too.
-        ("macosx_12_0_arm64",),
+    # TensorFlow, scipy and scikit-learn want macOS 12. pip reads this as "macOS 12 or older", and
+    # takes universal2 wheels too.
+    "macos": ("macOS arm64", ["macosx_12_0_arm64"], ("posix", "arm64", "Darwin", "darwin")),
+    "windows": ("Windows x86-64", ["win_amd64"], ("nt", "AMD64", "Windows", "win32")),
+}
+
+
+class Target(NamedTuple):
+    """One platform with one version of CPython; ``markers`` are as ``packaging`` takes them."""
+
+    title: str
+    python: str
+    tags: list[str]
+    markers: dict[str, str]
+
+
+TARGETS = {
+    f"{key}-{python}": Target(
+        f"{title}, Python {python}",
+        python,
+        tags,
         {
-            "os_name": "posix",
-            "platform_machine": "arm64",
-            "platform_system": "Darwin",
-            "sys_platform": "darwin",
+            **dict(zip(("os_name", "platform_machine", "platform_system", "sys_platform"), names)),
+            **dict.fromkeys(("python_full_version", "implementation_version"), f"{python}.0"),
+            "python_version": python,
+            "implementation_name": "cpython",
+            "platform_python_implementation": "CPython",
         },
-    ),
-    Platform(
-        "windows",
-        "Windows x86-64",
-        ("win_amd64",),
-        {
-            "os_name": "nt",
-            "platform_machine": "AMD64",
-            "platform_system": "Windows",
-            "sys_platform": "win32",
-        },
-    ),
-)
-TARGETS = tuple(Target(platform, python) for platform in PLATFORMS for python in PYTHONS)
+    )
+    for key, (title, tags, names) in PLATFORMS.items()
+    for python in PYTHONS
+}
 
 
-def read_lock(text: str) -> list[Requirement]:
-    """Return the requirements in the text of a lock, one a line, without its comments."""
-    lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in text.splitlines())
-    return [Requirement(line) for line in lines if line]
-
-
-def pins_for(lock: list[Requirement], target: Target) -> tuple[dict[str, Version], list[str]]:
-    """Return what the lock pins on a target, by canonical name, and the lines that are no pins.
+def pins_for(lock: str, target: Target) -> dict[str, str]:
+    """Return the versions that a lock pins on a target, by canonical name.
 
     The markers are evaluated here because pip evaluates them for the Python that runs it, also
     when it is told to look for another platform's wheels.
     """
-    pins, faults = {}, []
-    for requirement in lock:
-        if requirement.marker and not requirement.marker.evaluate(target.environment):
-            continue
-        name = canonicalize_name(requirement.name)
-        exact = [s.version for s in requirement.specifier if s.operator == "=="]
-        if len(requirement.specifier) != 1 or not exact or exact[0].endswith(".*"):
-            faults.append(f"{requirement} is no exact pin")
-        elif name in pins:
-            faults.append(f"{name} is pinned twice")
-        else:
-            pins[name] = Version(exact[0])
-    return pins, faults
+    return {
+        canonicalize_name(line.name): str(line.specifier).removeprefix("==")
+        for line in map(Requirement, lock.splitlines())
+        if not line.marker or line.marker.evaluate(target.markers)
+    }
 
 
-def read_roots(pyproject: str) -> list[Requirement]:
+def read_roots(pyproject: str) -> list[str]:
     """Return what the project itself asks for: to run, to be tested, and to be installed."""
     tables = tomllib.loads(pyproject)
-    project = tables["project"]
-    lines = [
-        *project["dependencies"],
-        *project["optional-dependencies"]["test"],
-        # tools/setup.py installs the project without build isolation.
-        *tables["build-system"]["requires"],
-    ]
-    return [Requirement(line) for line in lines]
+    extras = tables["project"]["optional-dependencies"]
+    # tools/setup.py installs the project without build isolation.
+    return tables["project"]["dependencies"] + extras["test"] + tables["build-system"]["requires"]
 
 
-def missing_requirements(
-    roots: list[Requirement],
-    pins: dict[str, Version],
-    metadata: dict[str, dict],
-    target: Target,
+def unmet(
+    roots: list[str], pins: dict[str, str], metadata: dict[str, dict], target: Target
 ) -> list[str]:
-    """Return a line for each requirement that the pins do not meet on the target.
+    """Return a line for each requirement that the pins do not meet on a target.
 
-    ``metadata`` holds, by canonical name, what each pinned wheel says of itself: the lists
-    ``requires_dist`` and, where it has one, ``requires_python``. Extras are followed: once
-    something asks for ``foo[bar]``, what foo needs for its extra bar is asked for as well.
+    ``metadata`` holds what each pinned wheel says of itself. Extras are followed: once something
+    asks for ``foo[bar]``, what foo needs for its extra bar is asked for as well.
     """
-    python = target.environment["python_full_version"]
+    metadata = {"the project": {"requires_dist": roots}, **metadata}
+    todo = [(name, "") for name in metadata]
     faults = []
-    for name in sorted(pins.keys() & metadata.keys()):
-        wanted = metadata[name].get("requires_python") or ""
-        if not SpecifierSet(wanted).contains(python, prereleases=True):
-            faults.append(f"{name} {pins[name]} wants Python {wanted}")
-
-    # Every pin is looked at, also one that nothing asks for; the extra "" is the package itself.
-    queue = [
-        ("the project", root)
-        for root in roots
-        if not root.marker or root.marker.evaluate(target.environment | {"extra": ""})
-    ]
-    done = set()
-
-    def follow(name: str, extra: str) -> None:
-        """Put what a package needs (for one of its extras) into the queue, once."""
-        if (name, extra) in done or name not in metadata:
-            return
-        done.add((name, extra))
-        asker = f"{name}[{extra}]" if extra else name
-        for line in metadata[name].get("requires_dist") or []:
+    for name, extra in todo:  # which grows on the way
+        python = metadata[name].get("requires_python") or ""
+        if not SpecifierSet(python).contains(f"{target.python}.0"):
+            faults.append(f"{name} {pins[name]} wants Python {python}")
+        for line in metadata[name].get("requires_dist") or ():
             requirement = Requirement(line)
             marker = requirement.marker
-            if marker and not marker.evaluate(target.environment | {"extra": extra}):
+            if marker and not marker.evaluate({**target.markers, "extra": extra}):
                 continue
-            if extra and (not marker or marker.evaluate(target.environment | {"extra": ""})):
-                continue  # it is needed without the extra, too
-            queue.append((asker, requirement))
-
-    for name in pins:
-        follow(name, "")
-    while queue:
-        asker, requirement = queue.pop(0)
-        name = canonicalize_name(requirement.name)
-        if name not in pins:
-            faults.append(f"{asker} needs {requirement}, which is not pinned")
-        elif not requirement.specifier.contains(pins[name], prereleases=True):
-            faults.append(f"{asker} needs {requirement}, but {pins[name]} is pinned")
-        for extra in sorted(requirement.extras):
-            follow(name, canonicalize_name(extra))
+            needed = canonicalize_name(requirement.name)
+            if needed not in pins:
+                faults.append(f"{name} needs {requirement}, which is not pinned")
+            elif not requirement.specifier.contains(pins[needed], prereleases=True):
+                faults.append(f"{name} needs {requirement}, but {pins[needed]} is pinned")
+            for pair in ((needed, wanted) for wanted in requirement.extras):
+                if needed in metadata and pair not in todo:
+                    todo.append(pair)
     return list(dict.fromkeys(faults))
 
 
-def ask_pip(pins: dict[str, Version], target: Target) -> tuple[dict[str, dict], str]:
+def ask_pip(pins: dict[str, str], target: Target) -> tuple[dict[str, dict], str]:
     """Let pip look for a wheel of every pin; return the wheels' metadata, or pip's errors."""
     with tempfile.TemporaryDirectory(prefix="check-lock-") as folder:
-        lines = Path(folder, "pins.txt")
-        lines.write_text("".join(f"{name}=={version}\n" for name, version in pins.items()))
         report = Path(folder, "report.json")
         command = [
             *(sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps"),
             *("--ignore-installed", "--only-binary=:all:", "--implementation", "cp"),
             *("--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--quiet"),
-            *("--python-version", target.python, "--target", str(Path(folder, "target"))),
-            *(f"--platform={tag}" for tag in target.platform.tags),
-            *("--report", str(report), "--requirement", str(lines)),
+            *("--python-version", target.python, "--target", f"{folder}/target"),
+            *(f"--platform={tag}" for tag in target.tags),
+            *("--report", str(report)),
+            *(f"{name}=={version}" for name, version in pins.items()),
         ]
         env = os.environ | {"TMPDIR": folder}  # nothing stays behind when pip is stopped
-        result = subprocess.run(
-            command, check=False, capture_output=True, encoding="utf-8", env=env
-        )
+        result = subprocess.run(command, capture_output=True, encoding="utf-8", env=env)
         if result.returncode:
             return {}, result.stderr.strip() or "pip failed without a word"
         installs = json.loads(report.read_text(encoding="utf-8"))["install"]
     return {canonicalize_name(i["metadata"]["name"]): i["metadata"] for i in installs}, ""
 
 
-def find_wheels(pins: dict[str, Version], target: Target) -> tuple[dict[str, dict], list[str]]:
-    """Return the metadata of the pins' wheels and a line for each pin that has none."""
-    pins, faults = dict(pins), []
-    while pins:
-        metadata, errors = ask_pip(pins, target)
+def check(lock: str, roots: list[str], target: Target) -> tuple[int, list[str]]:
+    """Return the number of wheels that a target takes, and what is wrong there, line by line."""
+    pins, faults = pins_for(lock, target), []
+    wanted = dict(pins)
+    while True:
+        metadata, errors = ask_pip(wanted, target)
         if not errors:
-            return metadata, faults
+            return len(metadata), faults + unmet(roots, pins, metadata, target)
+        if "Retrying (" in errors:
+            return 0, ["pip reached no package index"]
         # pip stops at the first package without a wheel: go on without it, to name them all.
         found = re.search(r"No matching distribution found for ([^\s=]+)==", errors)
         name = canonicalize_name(found[1]) if found else ""
-        if "Retrying (" in errors:
-            return {}, [*faults, "pip reached no package index"]
-        if name not in pins:
+        if name not in wanted:
             said = re.findall(r"^ERROR: (.*)", errors, re.MULTILINE) or errors.splitlines()
-            return {}, [*faults, f"pip failed: {said[-1]}"]
-        faults.append(f"{name} {pins.pop(name)} has no wheel there")
-    return {}, faults
-
-
-def check(target: Target, lock: list[Requirement], roots: list[Requirement]) -> tuple[int, list]:
-    """Check one target; return the number of wheels it takes and what is wrong, line by line."""
-    pins, faults = pins_for(lock, target)
-    metadata, missing = find_wheels(pins, target)
-    faults += missing
-    if metadata:
-        faults += missing_requirements(roots, pins, metadata, target)
-    return len(metadata), faults
+            return 0, [*faults, f"pip failed: {said[-1]}"]
+        faults.append(f"{name} {wanted.pop(name)} has no wheel there")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Check the targets asked for, one after the other, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument(
-        "--only",
-        metavar="TARGET",
-        action="append",
-        help="check just this target, such as linux-3.11, windows or 3.12 (may be repeated)",
-    )
-    wanted = parser.parse_args(arguments).only
-    targets = [
-        target
-        for target in TARGETS
-        if not wanted or {target.key, target.platform.key, target.python} & set(wanted)
-    ]
-    known = {key for t in TARGETS for key in (t.key, t.platform.key, t.python)}
-    for key in wanted or ():
-        if key not in known:
-            parser.error(f"no target {key}; there are {', '.join(t.key for t in TARGETS)}")
+    parser.add_argument("--only", default="", metavar="TARGET", help=f"of {', '.join(TARGETS)}")
+    only = parser.parse_args(arguments).only
+    targets = [target for key, target in TARGETS.items() if key.startswith(only)]
+    if not targets:
+        parser.error(f"no target {only}; there are {', '.join(TARGETS)}")
 
     sys.stdout.reconfigure(errors="replace")  # a terminal may have no ✓
-    lock = read_lock((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+    lock = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     roots = read_roots((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     failed = False
     for target in targets:
-        wheels, faults = check(target, lock, roots)
+        wheels, faults = check(lock, roots, target)
+        failed = failed or bool(faults)
         if faults:
-            failed = True
             print(f"✗ {target.title}:", *faults, sep="\n    ", flush=True)
         else:
             print(f"✓ {target.title}: {wheels} wheels", flush=True)
