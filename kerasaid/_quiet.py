@@ -1,9 +1,10 @@
-"""Keeps TensorFlow's start-up lines off stderr, and nothing else.
+"""Keeps TensorFlow's start-up lines off stderr.
 
 TensorFlow 2.21 writes about oneDNN, CUDA and CPU instructions from C++ while it is imported,
 before any log level is read, so `TF_CPP_MIN_LOG_LEVEL` cannot stop those lines. Here file
 descriptor 2 is held back during that one import; every line that is not a start-up line is then
-passed on. oneDNN stays on.
+passed on. oneDNN stays on. What TensorFlow's C++ code writes later is limited to fatal errors;
+set `TF_CPP_MIN_LOG_LEVEL` yourself to see more.
 """
 
 import importlib.abc
@@ -25,12 +26,13 @@ _STARTUP_LINE = re.compile(
 def hold_back_startup_lines():
     """Pass on what is written to file descriptor 2 at the end, less the start-up lines."""
     try:
+        held = tempfile.TemporaryFile()  # noqa: SIM115, closed below
         sys.stderr.flush()
         saved = os.dup(2)
-    except (OSError, AttributeError):  # no stderr at all, as under pythonw
+    except (OSError, AttributeError):  # no temporary folder, or no stderr, as under pythonw
         yield
         return
-    with tempfile.TemporaryFile() as held:
+    with held:
         os.dup2(held.fileno(), 2)
         try:
             yield
@@ -48,15 +50,22 @@ def hold_back_startup_lines():
 class _QuietTensorFlow(importlib.abc.MetaPathFinder):
     """Wraps the first import of `tensorflow`, whoever asks for it, then steps aside."""
 
+    searching = False
+
     def find_spec(self, name, path=None, target=None):
-        if name != "tensorflow":
+        if name != "tensorflow" or self.searching:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        self.searching = True
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self.searching = False
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
             def execute_quietly(module):
+                with suppress(ValueError):
+                    sys.meta_path.remove(self)
                 with hold_back_startup_lines():
                     execute(module)
 

@@ -86,11 +86,13 @@ def _read_npz(content):
 
 
 def _read_own(path):
-    if not path.is_file():
-        raise InputError(f"data={str(path)!r}: there is no such file; expected an .npz file.")
     try:
-        arrays = _read_npz(path.read_bytes())
-    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error):
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"data={str(path)!r} cannot be read: {error.strerror}.") from None
+    try:
+        arrays = _read_npz(content)
+    except (ValueError, RuntimeError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error):
         raise InputError(
             f"data={str(path)!r} is not an .npz archive of plain arrays that NumPy can read."
         ) from None

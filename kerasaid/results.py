@@ -7,7 +7,6 @@ margin travel in the output's metadata, which a test does not compare and a repo
 
 import base64
 import math
-import numbers
 
 import numpy as np
 
@@ -29,7 +28,7 @@ def show(text, record, png=None):
     if get_ipython is None or get_ipython() is None:
         print(text)
         return
-    data, metadata = {"text/plain": text}, {"kerasaid": record}
+    data, metadata = {"text/plain": text}, {"kerasaid": finite(record)}
     if png is not None:
         data["image/png"] = base64.b64encode(png).decode("ascii")
         metadata["image/png"] = {"alt": text}
@@ -90,10 +89,11 @@ def claim(statement, value, *, at_least=None, at_most=None, unit=""):
     direction = "at_least" if at_most is None else "at_most"
     distance = value - bound if direction == "at_least" else bound - value
     holds = bool(distance >= 0)  # False for nan
-    spread = float(np.std(seeds, ddof=1)) if seeds and len(seeds) > 1 else 0.0
+    spread = _spread(seeds)
     margin, margin_unit = (distance / spread, "sd") if spread > 0 else (distance, unit)
     sign = "=" if _is_exact(value) else "≈"
-    limit = f"{direction.replace('_', ' ')} {bound:g}{' ' * bool(unit)}{unit}"
+    bound_text = str(bound) if _is_exact(bound) else f"{bound:g}"
+    limit = f"{direction.replace('_', ' ')} {bound_text}{' ' * bool(unit)}{unit}"
     show(
         f"{'✓' if holds else '✗'} {statement} ({sign} {_format(value, seeds, unit)}, {limit})",
         {
@@ -118,7 +118,7 @@ def _split_seeds(value):
         return value, None
     array = np.asarray(value)
     if array.ndim == 0:
-        return _plain(value), None
+        return _plain(array.item()), None
     if array.ndim != 1 or array.size == 0:
         raise ValueError(
             f"Expected a number or a 1-D array with one number for each seed, "
@@ -128,12 +128,27 @@ def _split_seeds(value):
 
 
 def _plain(value):
-    """Return a Python number, which JSON can hold, for a NumPy or backend scalar."""
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    if isinstance(value, numbers.Integral):
-        return int(value)
-    return float(value)
+    """Return a bool or int as it is, and any other number as a float."""
+    return value if isinstance(value, (bool, int)) else float(value)
+
+
+def _spread(seeds):
+    """Return the standard deviation over seeds; 0.0 where it would be nothing but rounding."""
+    if not seeds or len(seeds) < 2:
+        return 0.0
+    largest = max(map(abs, seeds))
+    return 0.0 if np.ptp(seeds) <= 1e-12 * largest else float(np.std(seeds, ddof=1))
+
+
+def finite(value):
+    """Return a copy of a record in which nan and infinity, which JSON lacks, are text."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
 
 
 def _is_exact(value):
@@ -146,7 +161,7 @@ def _format(value, seeds, unit):
         return f"{value}{unit}"
     if seeds is None or len(seeds) == 1:
         return f"{_round(value)}{unit}"
-    spread = float(np.std(seeds, ddof=1))
+    spread = _spread(seeds)
     # Two digits of the spread; the mean carries as many decimals as they do.
     decimals = max(0, 1 - math.floor(math.log10(spread))) if 0 < spread < math.inf else 3
     return f"{value:.{decimals}f} ± {spread:.{decimals}f}{unit} over {len(seeds)} seeds"

@@ -11,10 +11,11 @@ def fit_in_memory(
     `fit` fetches every batch through an input pipeline and returns to Python between steps. For
     a small network that costs more than the arithmetic. Here the data is put next to the model
     once, and one compiled loop gathers the batches and calls Keras' own `train_step`. Losses,
-    metrics, optimizers, schedules and a custom `train_step` work as they do under `fit`, and on
-    the same batches the numbers are the same.
+    metrics, optimizers and schedules work as they do under `fit`, and on the same batches the
+    numbers are the same. The history holds the model's metrics, whatever a `train_step` of your
+    own returns.
 
-    On other backends than TensorFlow it calls `fit`: the same result, at `fit`'s speed.
+    On other backends than TensorFlow, and with `run_eagerly`, it calls `fit`.
 
     Example:
 
@@ -33,14 +34,15 @@ def fit_in_memory(
         shuffle: draw a new order for each epoch, from NumPy's global generator, which
             `kerasaid.setup` seeds.
         validation_data: `(x, y)`, evaluated after each epoch in one batch.
-        callbacks: Keras callbacks; those of epochs are called, those of batches are not.
+        callbacks: Keras callbacks. Those of epochs are called, those of batches are not;
+            BackupAndRestore and TerminateOnNaN, which live on batches, are refused.
 
     Returns:
         The `keras.callbacks.History`, as `fit`.
 
     Raises:
-        ValueError: when the model is not compiled or not built, when x and y differ in length
-            or are empty, or when batch_size or epochs is below 1.
+        ValueError: for a callback that is refused, when the model is not compiled or not built,
+            when x and y differ in length or are empty, or when batch_size or epochs is below 1.
     """
     import keras
 
@@ -53,7 +55,11 @@ def fit_in_memory(
         raise ValueError(
             f"batch_size and epochs must be at least 1, received {batch_size} and {epochs}."
         )
-    if keras.backend.backend() != "tensorflow":
+    needs_batches = (keras.callbacks.BackupAndRestore, keras.callbacks.TerminateOnNaN)
+    for callback in callbacks:
+        if isinstance(callback, needs_batches):
+            raise ValueError(f"{type(callback).__name__} works between batches: use model.fit.")
+    if keras.backend.backend() != "tensorflow" or model.run_eagerly:
         return model.fit(
             x,
             y,
@@ -73,7 +79,7 @@ def _fit_on_tensorflow(keras, model, x, y, batch_size, epochs, shuffle, validati
     import tensorflow as tf
 
     # The data comes in as arguments: a graph that held it would keep it alive.
-    # reduce_retracing: a new model is a new function, which TensorFlow would warn about.
+    # reduce_retracing: a new model is a new function, which TensorFlow would soon warn about.
     @tf.function(reduce_retracing=True)
     def train_epoch(order, x, y):
         for start in tf.range(0, tf.size(order), batch_size):
@@ -102,12 +108,15 @@ def _fit_on_tensorflow(keras, model, x, y, batch_size, epochs, shuffle, validati
         train_epoch(tf.constant(order, "int32"), x, y)
         logs = _metrics(model)
         if validation_data is not None:
+            callbacks.on_test_begin()
             model.reset_metrics()
             evaluate(*validation_data)
+            callbacks.on_test_end()
             logs.update({f"val_{name}": value for name, value in _metrics(model).items()})
         callbacks.on_epoch_end(epoch, logs)
         if model.stop_training:
             break
+    model.optimizer.finalize_variable_values(model.trainable_weights)  # EMA, as `fit` does
     callbacks.on_train_end(logs)
     return model.history
 

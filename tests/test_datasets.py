@@ -116,7 +116,7 @@ def test_own_data_in_another_form_is_refused(own, changes, message):
 
 
 def test_a_missing_file_is_refused():
-    with pytest.raises(InputError, match=r"data='nowhere.npz': there is no such file"):
+    with pytest.raises(InputError, match=r"data='nowhere.npz' cannot be read: No such file"):
         load_mnist("nowhere.npz")
 
 

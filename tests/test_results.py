@@ -31,6 +31,8 @@ def shown(monkeypatch):
         (-0.5, "", "n ≈ -0.500"),
         ([97.8, 98.0, 97.9], "%", "n ≈ 97.90 ± 0.10 % over 3 seeds"),
         ([1.0, 1.0], "", "n ≈ 1.000 ± 0.000 over 2 seeds"),
+        ([0.1, 0.1, 0.1], "", "n ≈ 0.100 ± 0.000 over 3 seeds"),  # sd of it: 1.7e-17
+        (np.array(3), "", "n = 3"),
         ([0.5], "", "n ≈ 0.500"),
         ([100.0, 300.0], "", "n ≈ 200 ± 141 over 2 seeds"),
     ],
@@ -92,6 +94,12 @@ def test_claim_margin_is_in_standard_deviations_over_seeds(shown):
     claim("c", 5.0, at_least=2, unit="s")
     margins = [(record["claim"]["margin"], record["claim"]["margin_unit"]) for _, record in shown]
     assert margins == [(2.0, "sd"), (-1.0, "sd"), (3.0, "s")]
+
+
+def test_seeds_without_spread_have_no_margin_in_standard_deviations(shown):
+    claim("c", [0.1, 0.1, 0.1], at_least=0)
+    assert shown[0][1]["claim"]["margin_unit"] == ""
+    assert shown[0][1]["claim"]["margin"] == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("bounds", [{}, {"at_least": 1, "at_most": 2}])

@@ -50,6 +50,13 @@ def test_other_lines_on_stderr_are_passed_on():
     assert err == "E0000 something broke\n"
 
 
+def test_looking_for_tensorflow_first_changes_nothing():
+    _, err = python(
+        "import kerasaid, importlib.util; importlib.util.find_spec('tensorflow'); import tensorflow"
+    )
+    assert err == ""
+
+
 def test_lines_held_back_are_passed_on_when_the_import_fails():
     _, err = python(
         "import os, kerasaid._quiet as q\n"

@@ -29,6 +29,12 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print("kerasaid: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # `kerasaid list | head`
+        sys.stdout = None
+        return COMPLETE
+    except OSError as error:
+        print(f"kerasaid: {error}", file=sys.stderr)
+        return FAILED
 
 
 def _parser():
@@ -79,7 +85,7 @@ def _run(options):
 
     notebook = notebooks.find(options.notebook)
     values = notebook.parse(options.parameters)
-    folder = Path(options.out) if options.out else _new_folder(notebook)
+    folder = _folder(options.out) if options.out else _new_folder(notebook)
     try:
         record = execute.run(notebook, values, folder)
     except execute.Interrupted as stop:
@@ -100,7 +106,7 @@ def _report(options):
     from kerasaid.runs import report as reports
 
     chosen = [notebooks.find(name) for name in options.notebooks] or notebooks.all_notebooks()
-    folder = Path(options.out) if options.out else reports.DEFAULT
+    folder = _folder(options.out) if options.out else reports.DEFAULT
     try:
         index, records = reports.report(chosen, folder, options.resume)
     except execute.Interrupted as stop:
@@ -120,9 +126,17 @@ def _doctor(options):
     return COMPLETE if doctor() else FAILED
 
 
+def _folder(text):
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~somebody
+        raise InputError(f"--out {text}: there is no such user.") from None
+
+
 def _new_folder(notebook):
-    stamp = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    return ROOT / "reports" / f"{notebook.slug}-{stamp}"
+    """Return a folder in `reports/` that no other run has."""
+    stamp = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S-%f")
+    return ROOT / "reports" / f"{notebook.slug}-{stamp[:-3]}"
 
 
 def _table(records):

@@ -19,10 +19,14 @@ _MEMORY_GB = 3  # a notebook peaks below 2 GiB; the system and a browser need th
 
 def doctor(say=print):
     """Print one line for each thing that is needed; return whether all of them are there."""
-    results = [check() for check in (_python, _packages, _data, _kernel, _backend, _folder)]
-    results += [_memory(), _disk()]
-    for good, line, mend in results:
-        say(f"{'✓' if good else '✗'} {line}" + ("" if good else f"; {mend}"))
+    results = []
+    for check in (_python, _packages, _data, _kernel, _backend, _folder, _memory, _disk):
+        try:
+            good, line, mend = check()
+        except Exception as error:  # a doctor does not faint
+            good, line, mend = False, f"{check.__name__[1:]}: {error}", "see the README"
+        results.append((good, line, mend))
+        say(f"{'✓' if good else '✗'} {line}" + (f"; {mend}" if mend and not good else ""))
     missing = sum(not good for good, _, _ in results)
     say("everything is here" if not missing else f"{missing} of {len(results)} need mending")
     return missing == 0
@@ -57,7 +61,7 @@ def _data():
         for name in datasets.manifest():
             datasets.read_shipped(name)
     except (ValueError, OSError) as error:
-        return False, str(error), "see above"
+        return False, str(error), ""
     return True, "data as in its manifest", ""
 
 
@@ -84,9 +88,13 @@ def _backend():
         )
     except subprocess.TimeoutExpired:
         return False, "Keras did not start within 5 minutes", "is the machine very busy?"
+    if answer.returncode < 0:  # it was killed: what it said last, without kerasaid holding it back
+        command = [sys.executable, "-c", "import tensorflow"]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=300)
     if answer.returncode:
         last = (answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"])[-1]
-        return False, f"Keras does not start ({last})", "run: make setup"
+        backend = environment.describe()["backend"]
+        return False, f"Keras does not start on {backend} ({last})", "run: make setup"
     return True, f"Keras starts on {answer.stdout.split()[0]}", ""
 
 

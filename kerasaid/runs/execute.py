@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import nbformat
@@ -25,7 +25,7 @@ CLIENT = {
     "kernel_name": "python3",
     "coalesce_streams": True,
     # ipykernel warns about unencrypted TCP at every start; here it is the loopback address.
-    "extra_arguments": ["--IPKernelApp.log_level=40"],
+    "extra_arguments": ["--IPKernelApp.log_level=50"],
 }
 CELL_TIMEOUT = 1_800  # seconds; a cell that takes longer hangs
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -35,7 +35,7 @@ class Interrupted(Exception):
     """The run was stopped by Ctrl-C or a termination signal; its record says so."""
 
 
-def run(notebook, parameters, folder, show_progress=None):
+def run(notebook, parameters, folder, show_progress=None, in_report=False):
     """Execute a copy of a notebook and write its record, notebook and page into a folder.
 
     Args:
@@ -43,6 +43,7 @@ def run(notebook, parameters, folder, show_progress=None):
         parameters: values by name, as `Notebook.parse` returns them.
         folder: where the three files go; made when it is not there.
         show_progress: show a line with the cells done; by default where stderr is a terminal.
+        in_report: link the page to the index page in the folder above.
 
     Returns:
         The record, a dict; its status is "complete" or "failed".
@@ -54,7 +55,7 @@ def run(notebook, parameters, folder, show_progress=None):
     """
     if show_progress is None:
         show_progress = sys.stderr.isatty()
-    folder = Path(folder).expanduser().absolute()
+    folder = Path(folder).absolute()
     made = _make_folder(folder)
     before = record.read(folder)
     entry = {
@@ -75,7 +76,7 @@ def run(notebook, parameters, folder, show_progress=None):
     try:
         record.write(folder, entry)
         node, error = _execute(notebook, parameters, working, entry, show_progress)
-        if error is not None and error[1] == "InputError":
+        if error is not None and error[1] == "InputError" and parameters:
             raise InputError(error[2])
         entry["metrics"], entry["claims"], found = record.results_of(node)
         entry["environment"].update(found or {})
@@ -86,19 +87,19 @@ def run(notebook, parameters, folder, show_progress=None):
         entry["status"] = (
             "interrupted" if interrupted else "complete" if error is None else "failed"
         )
-        _store(node, folder / f"{notebook.slug}.ipynb")
-        page = pages.notebook_page(node, entry)
+        # The record last: where it says complete, notebook and page are there.
+        record.write_atomically(folder / f"{notebook.slug}.ipynb", nbformat.writes(node) + "\n")
+        page = pages.notebook_page(node, entry, in_report)
         record.write_atomically(folder / f"{notebook.slug}.html", page)
         record.write(folder, entry)
         if interrupted:
             raise Interrupted(f"{notebook.slug}: interrupted in {error[0]}")
     except InputError:
+        shutil.rmtree(working, ignore_errors=True)
         _restore(folder, before, made)
         raise
     finally:
         shutil.rmtree(working, ignore_errors=True)
-        if made and made.exists() and not any(folder.iterdir()):
-            _remove_empty(folder, made)
     return entry
 
 
@@ -111,12 +112,12 @@ def source_hash(notebook):
 def _make_folder(folder):
     """Make a folder for results; return the topmost folder that was made, or None."""
     sources = notebooks.FOLDER
-    if folder.resolve() == sources or sources in folder.resolve().parents:
-        raise InputError(f"--out {folder} lies among the sources; name one outside {sources}.")
     made, parent = None, folder
-    while not parent.exists():
-        made, parent = parent, parent.parent
     try:
+        if folder.resolve() == sources or sources in folder.resolve().parents:
+            raise InputError(f"--out {folder} lies among the sources; name one outside {sources}.")
+        while not parent.exists():
+            made, parent = parent, parent.parent
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -141,8 +142,6 @@ def _restore(folder, before, made):
         record.write(folder, before)
     else:
         (folder / record.NAME).unlink(missing_ok=True)
-    for leftover in folder.glob(".running-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
     if made:
         _remove_empty(folder, made)
 
@@ -162,18 +161,19 @@ def _execute(notebook, parameters, working, entry, show_progress):
         except BaseException as problem:
             outcome["problem"] = problem
 
-    os.environ["KERASAID_PROGRESS"] = "off"  # the kernel inherits it
     thread = threading.Thread(target=work, daemon=True)
     start, peak, interrupted = time.monotonic(), 0.0, False
-    with _termination_as_interrupt():
+    others = set(psutil.Process().children(recursive=True))
+    with _termination_as_interrupt(), without_progress():
         thread.start()
         while thread.is_alive():
             try:
                 thread.join(0.1)
-                peak = max(peak, _memory_of_children())
+                peak = max(peak, memory_of_children())
+                if interrupted:  # also a kernel that started only now
+                    _end(set(psutil.Process().children(recursive=True)) - others)
             except KeyboardInterrupt:
                 interrupted = True
-                _end_children()
     entry["seconds"] = round(time.monotonic() - start, 2)
     entry["peak_memory_mb"] = round(peak)
     node = outcome.get("node") or _read_partial(target, notebook.path)
@@ -183,7 +183,7 @@ def _execute(notebook, parameters, working, entry, show_progress):
     if problem is None:
         return node, None
     if hasattr(problem, "ename"):  # a cell raised
-        place = f"cell {problem.cell_index + 1} of {len(notebook.node.cells)}"
+        place = _cell(node, problem.exec_count)
         first_line = _ANSI.sub("", problem.evalue).strip().split("\n")[0]
         return node, (place, problem.ename, first_line)
     message = str(problem).strip().split("\n")[0]
@@ -218,8 +218,8 @@ def _papermill(source, target, parameters, show_progress):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries around the notebook, not of its cells
         return papermill.execute_notebook(
-            str(source),
-            str(target),
+            notebooks.as_template(source),
+            notebooks.as_template(target),
             parameters=parameters,
             engine_name="kerasaid",
             progress_bar=bar,
@@ -235,29 +235,58 @@ def _as_text(output):
 
 
 def _read_partial(target, source):
-    """Return what papermill saved so far, or the source where it saved nothing readable."""
-    for path in (target, source):
-        try:
-            return nbformat.read(path, as_version=4)
-        except (OSError, ValueError, nbformat.reader.NotJSONError):
-            continue
-    return nbformat.v4.new_notebook()
+    """Return what papermill saved so far, or the source without outputs where it saved nothing."""
+    try:
+        return nbformat.read(target, as_version=4)
+    except (OSError, ValueError, nbformat.reader.NotJSONError):
+        node = nbformat.read(source, as_version=4)
+    for cell in node.cells:
+        if cell.cell_type == "code":
+            cell.update(outputs=[], execution_count=None)
+    return node
 
 
 def _place(node):
-    """Return the first cell that did not complete, in words."""
-    for index, cell in enumerate(node.cells):
-        status = cell.metadata.get("papermill", {}).get("status")
-        if status in ("running", "failed", "pending") and cell.cell_type == "code":
-            return f"cell {index + 1} of {len(node.cells)}"
-    return "the notebook"
+    """Return the first code cell that did not complete, in words."""
+    for cell in _own_code(node):
+        if cell.metadata.get("papermill", {}).get("status") in ("running", "failed", "pending"):
+            return _cell(node, cell=cell)
+    return "the start"
 
 
-def _store(node, path):
-    record.write_atomically(path, nbformat.writes(node) + "\n")
+def _cell(node, execution_count=None, cell=None):
+    """Return "code cell 3 of 20" for a cell, or for the one with an execution count."""
+    cells = _own_code(node)
+    for number, candidate in enumerate(cells, start=1):
+        if candidate is cell or (cell is None and candidate.execution_count == execution_count):
+            return f"code cell {number} of {len(cells)}"
+    return "the given parameters"
 
 
-def _memory_of_children():
+def _own_code(node):
+    """Return the code cells of a notebook, less the one that papermill puts in."""
+    return [
+        cell
+        for cell in node.cells
+        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
+
+
+@contextmanager
+def without_progress():
+    """Within it, kernels that start show no progress lines."""
+    before = os.environ.get("KERASAID_PROGRESS")
+    os.environ["KERASAID_PROGRESS"] = "off"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["KERASAID_PROGRESS"]
+        else:
+            os.environ["KERASAID_PROGRESS"] = before
+
+
+def memory_of_children():
     """Return the resident memory of this process' descendants, in MB: the kernel's."""
     total = 0
     try:
@@ -271,25 +300,24 @@ def _memory_of_children():
     return total / 1e6
 
 
-def _end_children():
-    for child in psutil.Process().children(recursive=True):
-        try:
-            child.kill()
-        except psutil.Error:
-            continue
+def _end(processes):
+    for process in processes:
+        with suppress(psutil.Error):
+            process.kill()
 
 
-class _termination_as_interrupt:
+@contextmanager
+def _termination_as_interrupt():
     """Within it, SIGTERM stops a run as Ctrl-C does, so that its record says so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
-    def __enter__(self):
-        def stop(number, frame):
-            raise KeyboardInterrupt
+    def stop(number, frame):
+        raise KeyboardInterrupt
 
-        self.main = threading.current_thread() is threading.main_thread()
-        if self.main:
-            self.before = signal.signal(signal.SIGTERM, stop)
-
-    def __exit__(self, *problem):
-        if self.main:
-            signal.signal(signal.SIGTERM, self.before)
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

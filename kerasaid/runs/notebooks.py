@@ -3,6 +3,7 @@
 import ast
 import difflib
 import json
+import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,7 +34,7 @@ class Parameter:
         """
         try:
             return _PARSERS[self.type](text)
-        except (ValueError, SyntaxError, KeyError):
+        except (ValueError, SyntaxError, KeyError, TypeError):
             raise InputError(
                 f"parameter {self.name} is {_article(self.type)} "
                 f"(default {self.default}), received {text!r}."
@@ -59,7 +60,10 @@ class Notebook:
     @cached_property
     def node(self):
         """Its content, as nbformat reads it."""
-        return nbformat.read(self.path, as_version=4)
+        try:
+            return nbformat.read(self.path, as_version=4)
+        except Exception as error:  # nbformat raises many kinds
+            raise InputError(f"{self.path} is no notebook that can be read: {error}") from None
 
     @property
     def title(self):
@@ -87,7 +91,7 @@ class Notebook:
 
         return {
             name: Parameter(name, found["inferred_type_name"], found["default"], found["help"])
-            for name, found in papermill.inspect_notebook(str(self.path)).items()
+            for name, found in papermill.inspect_notebook(as_template(self.path)).items()
         }
 
     def parse(self, assignments):
@@ -142,6 +146,18 @@ def find(name):
     raise InputError(f"there is no notebook {name!r}; there are: {there}.{hint}")
 
 
+def as_template(path):
+    """Return a path that papermill, which fills in braces, leaves as it is."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def _parse_float(text):
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
 def _parse_bool(text):
     return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
         text.strip().lower()
@@ -165,7 +181,7 @@ def _parse_any(text):
 
 _PARSERS = {
     "int": int,
-    "float": float,
+    "float": _parse_float,
     "str": str,
     "bool": _parse_bool,
     "list": _parse_list,

@@ -15,15 +15,20 @@ from pygments.formatters import HtmlFormatter
 from kerasaid.runs import record as records
 
 
-def notebook_page(node, record):
+def notebook_page(node, record, in_report=False):
     """Return the page of one executed notebook.
 
     Args:
         node: the executed notebook.
         record: its record, shown at the top.
+        in_report: link to the other notebooks' pages and to the index page above.
     """
     body, _ = _Exporter(template_name="basic", embed_images=True).from_notebook_node(node)
-    return _render("notebook.html.j2", body=body, record=record, contents=_headings(body))
+    body = _notebook_links(body, in_report)
+    contents = _headings(body)
+    return _render(
+        "notebook.html.j2", body=body, record=record, contents=contents, in_report=in_report
+    )
 
 
 def index_page(entries):
@@ -61,20 +66,28 @@ def _fragility(claim):
     return 10 * margin / (abs(claim["bound"]) or abs(margin) or 1)
 
 
+def _mathml(formula, display="inline"):
+    """Return a formula as MathML, or as it was written where it cannot be read."""
+    try:
+        return mathml(formula, display=display)
+    except Exception:  # the library raises many kinds; a page must not fail for a formula
+        return f"<code>{html.escape(formula)}</code>"
+
+
 class _Renderer(IPythonRenderer):
     """Writes formulas as MathML, which browsers draw without a script."""
 
     def block_math(self, body):
-        return f'<div class="formula">{mathml(body, display="block")}</div>\n'
+        return f'<div class="formula">{_mathml(body, display="block")}</div>\n'
 
     def multiline_math(self, text):
-        return mathml(text)
+        return _mathml(text)
 
     def latex_environment(self, name, body):
         return self.block_math(rf"\begin{{{name}}}{body}\end{{{name}}}")
 
     def inline_math(self, body):
-        return mathml(body)
+        return _mathml(body)
 
 
 class _Exporter(HTMLExporter):
@@ -82,18 +95,21 @@ class _Exporter(HTMLExporter):
     def markdown2html(self, context, source):
         renderer = _Renderer(
             escape=False,
-            embed_images=False,
+            embed_images=self.embed_images,
+            path=context.get("resources", {}).get("metadata", {}).get("path", ""),
             anchor_link_text="",
             attachments=context.get("cell", {}).get("attachments", {}),
         )
-        return _notebook_links(MarkdownWithMath(renderer=renderer).render(source))
+        return MarkdownWithMath(renderer=renderer).render(source)
 
 
-def _notebook_links(text):
-    """Point links between notebooks at their pages in a report, one folder a notebook."""
-    return re.sub(
-        r'href="(?:\.\./)*(?:notebooks/)?(\d\d_\w+)\.ipynb"', r'href="../\1/\1.html"', text
-    )
+def _notebook_links(text, in_report):
+    """Point links between notebooks at their pages in a report; unlink what is not there."""
+    link = r'<a href="(?:\.\./)*{}(\d\d_\w+)\.ipynb(#[^"]*)?">(.*?)</a>'
+    if in_report:
+        page = r'<a href="../\1/\1.html\2">\3</a>'
+        text = re.sub(link.format(""), page, text)
+    return re.sub(link.format("(?:solutions/)?"), r"\3", text)
 
 
 def _headings(body):

@@ -5,7 +5,14 @@ import os
 import tempfile
 from pathlib import Path
 
+from kerasaid.results import finite
+
 NAME = "record.json"
+
+KEYS = {
+    *("notebook", "title", "parameters", "source_sha256", "started", "seconds", "peak_memory_mb"),
+    *("environment", "status", "error", "metrics", "claims"),
+}
 
 
 def results_of(node):
@@ -27,15 +34,17 @@ def results_of(node):
 
 def write(folder, record):
     """Write `record.json` so that a reader finds the old one or the new one, never a part."""
-    write_atomically(Path(folder) / NAME, json.dumps(_finite(record), indent=2) + "\n")
+    write_atomically(Path(folder) / NAME, json.dumps(finite(record), indent=2) + "\n")
 
 
 def read(folder):
     """Return the record of a run folder, or None where there is none that can be read."""
     try:
-        return json.loads((Path(folder) / NAME).read_text(encoding="utf-8"))
+        found = json.loads((Path(folder) / NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    whole = isinstance(found, dict) and found.keys() >= KEYS
+    return found if whole else None
 
 
 def write_atomically(path, text):
@@ -58,14 +67,3 @@ def _umask():
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _finite(value):
-    """Return a copy in which nan and infinity, which JSON does not have, are text."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and value - value != 0:
-        return str(value)
-    return value

@@ -8,7 +8,6 @@ stderr. The tables of times in the README and in each notebook follow from what 
 """
 
 import hashlib
-import os
 import re
 import sys
 import threading
@@ -39,7 +38,6 @@ def refresh(path, measure=True):
     path = Path(path)
     node = nbformat.read(path, as_version=4)
     measured = dict(node.metadata.get("kerasaid", {}))
-    os.environ["KERASAID_PROGRESS"] = "off"
     client = NotebookClient(
         node,
         timeout=execute.CELL_TIMEOUT,
@@ -48,11 +46,11 @@ def refresh(path, measure=True):
         resources={"metadata": {"path": str(path.parent)}},
     )
     start = time.monotonic()
-    with _PeakMemory() as peak:
+    with execute.without_progress(), _PeakMemory() as peak:
         client.execute()
     seconds = time.monotonic() - start
     if measure:
-        new = {"seconds": round(seconds), "peak_memory_mb": round(peak.megabytes, -1)}
+        new = {"seconds": round(seconds), "peak_memory_mb": round(peak.megabytes / 10) * 10}
         if _differs(measured, new):
             measured = new
     write(normalise(node, measured), path)
@@ -100,7 +98,7 @@ def readme_table():
         question = re.search(r"^\*\*(.+?)\*\*", notebook.node.cells[0].source, re.MULTILINE)[1]
         rows.append(
             f"| [{notebook.number} {notebook.title}](notebooks/{notebook.slug}.ipynb) "
-            f"| {question} | {notebook.seconds} s | {notebook.peak_memory_mb:.0f} MB |"
+            f"| {question} | {notebook.seconds} s | {notebook.peak_memory_mb} MB |"
         )
     return "\n".join(rows)
 
@@ -157,7 +155,7 @@ class _PeakMemory:
 
     def _measure(self):
         while not self._done.wait(0.1):
-            self.megabytes = max(self.megabytes, execute._memory_of_children())
+            self.megabytes = max(self.megabytes, execute.memory_of_children())
 
     def __exit__(self, *problem):
         self._done.set()

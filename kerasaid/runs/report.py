@@ -4,6 +4,7 @@ from pathlib import Path
 
 import nbformat
 
+from kerasaid import environment
 from kerasaid.environment import ROOT
 from kerasaid.runs import execute, pages, record
 
@@ -26,21 +27,20 @@ def report(notebooks, folder=DEFAULT, resume=False, say=print):
         InputError: when the folder cannot be used.
         Interrupted: after the page has been written with what there is.
     """
-    folder = Path(folder).expanduser().absolute()
+    folder = Path(folder).absolute()
     entries = []
     try:
         for notebook in notebooks:
             place = folder / notebook.slug
             entry = record.read(place) if resume else None
-            if _is_done(entry, notebook):
+            if _is_done(entry, notebook, place):
                 say(f"{notebook.slug}: kept, complete already")
             else:
-                entry = execute.run(notebook, {}, place)
+                entry = execute.run(notebook, {}, place, in_report=True)
                 say(f"{notebook.slug}: {entry['status']} in {entry['seconds']:.0f} s")
             entries.append((entry, _read_node(place, notebook)))
     except execute.Interrupted:
-        entry = record.read(folder / notebook.slug)
-        entries.append((entry, _read_node(folder / notebook.slug, notebook)))
+        entries.append((record.read(place), _read_node(place, notebook)))
         raise
     finally:
         if entries:
@@ -48,16 +48,22 @@ def report(notebooks, folder=DEFAULT, resume=False, say=print):
     return folder / "index.html", [entry for entry, _ in entries]
 
 
-def _is_done(entry, notebook):
+def _is_done(entry, notebook, place):
+    """Whether a run can be kept: whole, with no parameters, of this source and environment."""
+    if entry is None or entry["status"] != "complete" or entry["parameters"]:
+        return False
+    here = environment.describe()
+    same = all(entry["environment"].get(key) == here[key] for key in ("keras", "numpy", "commit"))
+    files = [place / f"{notebook.slug}{ending}" for ending in (".ipynb", ".html")]
     return (
-        entry is not None
-        and entry.get("status") == "complete"
-        and entry.get("source_sha256") == execute.source_hash(notebook)
+        same
+        and all(path.exists() for path in files)
+        and entry["source_sha256"] == execute.source_hash(notebook)
     )
 
 
 def _read_node(place, notebook):
     try:
         return nbformat.read(place / f"{notebook.slug}.ipynb", as_version=4)
-    except (OSError, ValueError):
+    except Exception:  # damaged: the page goes without its figures
         return None

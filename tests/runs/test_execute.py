@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from kerasaid.errors import InputError
-from kerasaid.runs import execute, notebooks, record
+from kerasaid.runs import execute, notebooks, record, refresh
 
 KEYS = {
     "python",
@@ -61,7 +61,7 @@ def test_an_unsolved_exercise_does_not_stop_a_run(collection, tmp_path):
 def test_a_cell_that_raises_makes_a_failed_record(collection, tmp_path):
     found = execute.run(notebooks.find("01"), {}, tmp_path)
     assert found["status"] == "failed"
-    assert found["error"] == "cell 4 of 5: ZeroDivisionError: division by zero"
+    assert found["error"] == "code cell 3 of 4: ZeroDivisionError: division by zero"
     assert record.read(tmp_path) == found
     node = nbformat.read(tmp_path / "01_broken.ipynb", as_version=4)
     assert any("before" in o.get("text", "") for c in node.cells for o in c.get("outputs", []))
@@ -127,9 +127,40 @@ def test_an_interrupted_run_says_so(command, tmp_path, number):
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.strip().count("\n") == 0 and "02_slow: interrupted in cell 4 of 4" in err
+    assert err.strip().count("\n") == 0 and "02_slow: interrupted in code cell 3 of 3" in err
     assert record.read(folder)["status"] == "interrupted"
     assert files(folder) == ["02_slow.html", "02_slow.ipynb", "record.json"]
+
+
+def test_a_run_interrupted_before_its_kernel_starts_stops_too(command, tmp_path):
+    folder = tmp_path / "out"
+    process = command("run", "02", "--out", folder)
+    wait_for(lambda: (folder / "record.json").exists())
+    process.send_signal(signal.SIGINT)
+    begun = time.monotonic()
+    process.communicate(timeout=60)
+    assert process.returncode == 130 and time.monotonic() - begun < 30
+    found = record.read(folder)
+    assert found["status"] == "interrupted" and found["metrics"] == []
+
+
+def test_a_run_that_never_started_reports_no_stored_results(collection, tmp_path, monkeypatch):
+    refresh.refresh(collection / "00_tiny.ipynb")  # now the source holds outputs
+
+    def broken(*arguments):
+        raise RuntimeError("no kernel")
+
+    monkeypatch.setattr(execute, "_papermill", broken)
+    found = execute.run(notebooks.find("00"), {}, tmp_path / "out")
+    assert found["status"] == "failed" and "no kernel" in found["error"]
+    assert found["metrics"] == found["claims"] == []
+
+
+def test_braces_and_quotes_in_a_path_are_only_letters(collection, tmp_path):
+    folder = tmp_path / "a{b}' \"c"
+    found = execute.run(notebooks.find("00"), {"epochs": 1, "data": "ü {x} 'y'"}, folder)
+    assert found["status"] == "complete"
+    assert files(folder) == ["00_tiny.html", "00_tiny.ipynb", "record.json"]
 
 
 def test_a_killed_run_leaves_a_whole_record_that_says_interrupted(command, tmp_path):

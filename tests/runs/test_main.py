@@ -41,7 +41,7 @@ RECORD = {
 def test_a_failed_notebook_exits_1_with_one_line(collection, tmp_path, capsys):
     assert main(["run", "01", "--out", str(tmp_path / "out")]) == 1
     err = capsys.readouterr().err
-    assert err == "kerasaid: 01_broken: cell 4 of 5: ZeroDivisionError: division by zero\n"
+    assert err == "kerasaid: 01_broken: code cell 3 of 4: ZeroDivisionError: division by zero\n"
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,10 @@ def test_a_failed_notebook_exits_1_with_one_line(collection, tmp_path, capsys):
         (["run", "00", "-p", "speed=3"], "has no parameter 'speed'; it has: epochs, rate"),
         (["run", "00", "-p", "epochs=x"], "epochs is a whole number (default 2), received 'x'"),
         (["run", "00", "-p", "epochs=0"], "epochs must be at least 1, received 0."),
+        (["run", "00", "-p", "rate=nan"], "rate is a number"),
         (["run", "00", "--out", "/dev/null/x"], "cannot be written"),
+        (["run", "00", "--out", "/tmp/" + 300 * "x"], "cannot be written"),
+        (["run", "00", "--out", "~nobody-of-this-name/x"], "there is no such user"),
         (["report", "00", "42"], "there is no notebook '42'"),
         (["report", "--out", "/dev/null/x"], "cannot be written"),
     ],
@@ -79,7 +82,7 @@ def test_report_writes_a_page_over_all_its_runs(collection, tmp_path, capsys):
     assert main(["report", "00", "01", "--out", str(folder)]) == 1  # one of them fails
     captured = capsys.readouterr()
     assert captured.out.splitlines()[-1] == str(folder / "index.html")
-    assert "01_broken: cell 4 of 5: ZeroDivisionError" in captured.err
+    assert "01_broken: code cell 3 of 4: ZeroDivisionError" in captured.err
     page = (folder / "index.html").read_text("utf-8")
     assert 'href="00_tiny/00_tiny.html"' in page and 'href="01_broken/01_broken.html"' in page
     assert sorted(p.name for p in folder.iterdir()) == ["00_tiny", "01_broken", "index.html"]
@@ -94,6 +97,27 @@ def test_report_resume_keeps_what_is_complete(collection, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "00_tiny: kept, complete already" in out and "01_broken: failed" in out
     assert json.loads((folder / "00_tiny" / "record.json").read_text()) == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda place: (place / "00_tiny.html").unlink(),
+        lambda place: (place / "record.json").write_text("[]"),
+        lambda place: (place / "record.json").write_text(
+            (place / "record.json")
+            .read_text()
+            .replace('"parameters": {}', '"parameters": {"x": 1}')
+        ),
+    ],
+)
+def test_report_resume_runs_again_what_is_not_whole(collection, tmp_path, capsys, damage):
+    folder = tmp_path / "report"
+    main(["report", "00", "--out", str(folder)])
+    damage(folder / "00_tiny")
+    capsys.readouterr()
+    assert main(["report", "00", "--out", str(folder), "--resume"]) == 0
+    assert "00_tiny: complete in" in capsys.readouterr().out
 
 
 def test_report_resume_runs_a_notebook_again_whose_source_changed(collection, tmp_path, capsys):

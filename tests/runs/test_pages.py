@@ -23,7 +23,7 @@ def page(collection, tmp_path):
     )
     nbformat.write(node, path)
     folder = tmp_path / "report" / "00_tiny"
-    record = execute.run(notebooks.find("00"), {}, folder)
+    record = execute.run(notebooks.find("00"), {}, folder, in_report=True)
     return (
         record,
         nbformat.read(folder / "00_tiny.ipynb", 4),
@@ -100,6 +100,31 @@ def test_the_index_ranks_claims_the_fragile_first(page):
     text = pages.index_page([(record, node)])
     order = re.findall(r"<td>(solid|fragile|broken|relative)</td>", text)
     assert order == ["broken", "fragile", "relative", "solid"]
+
+
+def test_a_formula_that_cannot_be_read_is_shown_as_written(page):
+    record, node, _ = page
+    node.cells[0].source += "\n\n$x_1_2 < 3$ and $a_$"
+    text = pages.notebook_page(node, record)
+    assert "<code>x_1_2 &lt; 3</code>" in text and "<code>a_</code>" in text
+
+
+def test_outside_a_report_nothing_links_to_it(page):
+    record, node, _ = page
+    node.cells[0].source += " and [solutions](solutions/00_tiny.ipynb)"
+    text = pages.notebook_page(node, record)
+    assert "index.html" not in text and "01_broken.html" not in text
+    assert "the next" in text and not re.search(r'href="[^"]*ipynb', text)
+
+
+def test_a_seed_that_diverged_does_not_break_the_index(page):
+    record, node, _ = page
+    record["metrics"] = [
+        {"name": "loss", "value": "nan", "unit": "", "seeds": [0.5, "nan", 0.25]},
+        {"name": "worse", "value": "nan", "unit": "", "seeds": ["nan"]},
+    ]
+    text = pages.index_page([(record, node)])
+    assert "0.25" in text and "nan" in text
 
 
 def test_what_a_person_typed_is_escaped(page):

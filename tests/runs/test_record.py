@@ -7,9 +7,13 @@ import pytest
 from kerasaid.runs import record
 
 
+def a_record(**changes):
+    return {**dict.fromkeys(record.KEYS), **changes}
+
+
 def test_a_record_is_read_back(tmp_path):
-    record.write(tmp_path, {"status": "complete", "seconds": 1.5})
-    assert record.read(tmp_path) == {"status": "complete", "seconds": 1.5}
+    record.write(tmp_path, a_record(status="complete", seconds=1.5))
+    assert record.read(tmp_path) == a_record(status="complete", seconds=1.5)
     assert os.listdir(tmp_path) == ["record.json"]
 
 
@@ -21,7 +25,7 @@ def test_what_json_does_not_know_is_written_as_text(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("content", [None, "", '{"status": "comp'])
+@pytest.mark.parametrize("content", [None, "", '{"status": "comp', "[]", '{"status": "complete"}'])
 def test_a_missing_or_damaged_record_is_none(tmp_path, content):
     if content is not None:
         (tmp_path / "record.json").write_text(content)
@@ -29,13 +33,13 @@ def test_a_missing_or_damaged_record_is_none(tmp_path, content):
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    record.write(tmp_path, {"status": "complete"})
+    record.write(tmp_path, a_record(status="complete"))
 
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        record.write(tmp_path, {"status": "failed"})
-    assert record.read(tmp_path) == {"status": "complete"}
+        record.write(tmp_path, a_record(status="failed"))
+    assert record.read(tmp_path) == a_record(status="complete")
     assert os.listdir(tmp_path) == ["record.json"]
