@@ -73,6 +73,7 @@ def normalise(node, measured=None):
                 raise ValueError(f"cell {number} writes to stderr: {output.text.strip()[:200]}")
             if output.output_type == "display_data" and not output.data:
                 continue  # what an emptied progress line leaves
+            output.get("metadata", {}).get("kerasaid", {}).pop("environment", None)
             if "execution_count" in output:
                 output.execution_count = count
             kept.append(output)

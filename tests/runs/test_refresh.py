@@ -32,6 +32,14 @@ def test_the_normal_form_keeps_nothing_that_changes_by_itself():
     nbformat.validate(found)
 
 
+def test_the_machine_is_not_stored():
+    node = messy()
+    shown = new_output("display_data", {"text/plain": "Python"})
+    shown.metadata = {"kerasaid": {"environment": {"commit": "abc"}}}
+    node.cells[1].outputs = [shown]
+    assert "commit" not in str(refresh.normalise(node))
+
+
 def test_the_normal_form_is_stable():
     once = refresh.normalise(messy())
     assert refresh.normalise(copy.deepcopy(once)) == once
