@@ -44,7 +44,7 @@ def index_page(entries):
     ]
     # A margin in standard deviations says how fragile a claim is; one in a unit of its own has
     # no common scale, so it is ranked by its size relative to the bound.
-    claims.sort(key=lambda claim: (claim["holds"], _fragility(claim)))
+    claims.sort(key=_fragility)
     environment = next((record["environment"] for record, _ in entries), {})
     return _render(
         "index.html.j2",

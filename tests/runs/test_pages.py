@@ -96,10 +96,11 @@ def test_the_index_ranks_claims_the_fragile_first(page):
         claim("fragile", margin=0.1),
         claim("broken", holds=False, margin=-0.2),
         claim("relative", margin=0.05, unit="%", bound=1.0),
+        {**claim("exact", margin=0, unit="", bound=0), "value": 0},
     ]
     text = pages.index_page([(record, node)])
-    order = re.findall(r"<td>(solid|fragile|broken|relative)</td>", text)
-    assert order == ["broken", "fragile", "relative", "solid"]
+    order = re.findall(r"<td>(solid|fragile|broken|relative|exact)</td>", text)
+    assert order == ["broken", "fragile", "relative", "solid", "exact"]
 
 
 def test_a_formula_that_cannot_be_read_is_shown_as_written(page):
