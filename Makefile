@@ -13,6 +13,7 @@ help:
 	@echo "make setup    make .venv from requirements.txt (the others do it when needed)"
 	@echo "make bench    ours against a peer; one of them: make bench BENCH=import_time"
 	@echo "make refresh  execute the notebooks again and store their outputs; some: NN='00 01'"
+	@echo "make check-lock  prove that the lock has wheels on Linux, macOS and Windows"
 
 setup:
 	@$(PYTHON) tools/setup.py

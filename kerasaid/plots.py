@@ -11,7 +11,7 @@ import textwrap
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from kerasaid import results
 
@@ -111,8 +111,9 @@ def learning_curves(history, metrics=("loss", "accuracy"), units=("nats", "share
             if key in history:
                 epochs = np.arange(1, len(history[key]) + 1)
                 axis.plot(epochs, history[key], marker=marker, markersize=4, label=label)
+                ticks = MaxNLocator(10, integer=True) if len(epochs) > 10 else FixedLocator(epochs)
+                axis.xaxis.set_major_locator(ticks)
         axis.set(xlabel="epoch", ylabel=f"{name} ({unit})")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend()
     return panels[0]
 

@@ -56,9 +56,8 @@ def metric(name, value, unit=""):
         ValueError: for an empty array or one with more than one dimension.
     """
     value, seeds = _split_seeds(value)
-    sign = "=" if _is_exact(value) else "≈"
     record = {"name": name, "value": value, "unit": unit, "seeds": seeds}
-    show(f"{name} {sign} {_format(value, seeds, unit)}", {"metric": record})
+    show(f"{name} {as_text(value, seeds, unit)}", {"metric": record})
 
 
 def claim(statement, value, *, at_least=None, at_most=None, unit=""):
@@ -91,11 +90,10 @@ def claim(statement, value, *, at_least=None, at_most=None, unit=""):
     holds = bool(distance >= 0)  # False for nan
     spread = _spread(seeds)
     margin, margin_unit = (distance / spread, "sd") if spread > 0 else (distance, unit)
-    sign = "=" if _is_exact(value) else "≈"
     bound_text = str(bound) if _is_exact(bound) else f"{bound:g}"
     limit = f"{direction.replace('_', ' ')} {bound_text}{' ' * bool(unit)}{unit}"
     show(
-        f"{'✓' if holds else '✗'} {statement} ({sign} {_format(value, seeds, unit)}, {limit})",
+        f"{'✓' if holds else '✗'} {statement} ({as_text(value, seeds, unit)}, {limit})",
         {
             "claim": {
                 "statement": statement,
@@ -110,6 +108,13 @@ def claim(statement, value, *, at_least=None, at_most=None, unit=""):
             }
         },
     )
+
+
+def as_text(value, seeds=None, unit=""):
+    """Return a recorded value as it is shown: `= 3`, `≈ 0.0581 s`, `≈ 67 ± 11 % over 5 seeds`."""
+    if isinstance(value, str) or any(isinstance(seed, str) for seed in seeds or ()):
+        return f"= {value} {unit}".rstrip()  # text, or nan as JSON holds it
+    return f"{'=' if _is_exact(value) else '≈'} {_format(value, seeds, unit)}"
 
 
 def _split_seeds(value):

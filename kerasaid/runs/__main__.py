@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kerasaid.environment import ROOT
 from kerasaid.errors import InputError
+from kerasaid.results import as_text
 
 COMPLETE, FAILED, BAD_ARGUMENT, INTERRUPTED = 0, 1, 2, 130
 
@@ -46,7 +47,14 @@ def _parser():
 
     run = commands.add_parser("run", help="run one notebook with other parameters")
     run.add_argument("notebook", metavar="NN", help="its number or name, as 01 or mnist_dense")
-    run.add_argument("-p", metavar="name=value", action="append", default=[], dest="parameters")
+    run.add_argument(
+        "-p",
+        metavar="name=value",
+        action="append",
+        default=[],
+        dest="parameters",
+        help="a parameter; may be repeated (`kerasaid list` shows the names)",
+    )
     run.add_argument("--out", metavar="DIR", help="default: a new folder in reports/")
     run.set_defaults(command=_run)
 
@@ -96,7 +104,9 @@ def _run(options):
     print(_table([record]))
     for claim in record["claims"]:
         if not claim["holds"]:
-            print(f"✗ {claim['statement']}")
+            value = as_text(claim["value"], claim["seeds"], claim["unit"])
+            bound = f"{claim['direction'].replace('_', ' ')} {claim['bound']:g}"
+            print(f"✗ {claim['statement']} ({value}, {bound})")
     print(folder / f"{notebook.slug}.html")
     return COMPLETE if record["status"] == "complete" else FAILED
 

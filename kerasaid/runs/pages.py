@@ -12,6 +12,7 @@ from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments.formatters import HtmlFormatter
 
+from kerasaid.results import as_text
 from kerasaid.runs import record as records
 
 
@@ -153,6 +154,7 @@ def _templates():
         lstrip_blocks=True,
     )
     templates.filters.update(number=_number, duration=_duration)
+    templates.globals.update(as_text=as_text)
     light = HtmlFormatter(style="default").get_style_defs(".highlight")
     dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
     icon = (

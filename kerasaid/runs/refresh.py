@@ -18,6 +18,7 @@ import nbformat
 from nbclient import NotebookClient
 
 from kerasaid.environment import ROOT
+from kerasaid.errors import InputError
 from kerasaid.runs import execute, notebooks, record
 
 _KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -177,4 +178,7 @@ def main(names):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        main(sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"refresh: {error}")

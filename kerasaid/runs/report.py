@@ -39,9 +39,11 @@ def report(notebooks, folder=DEFAULT, resume=False, say=print):
                 entry = execute.run(notebook, {}, place, in_report=True)
                 say(f"{notebook.slug}: {entry['status']} in {entry['seconds']:.0f} s")
             entries.append((entry, _read_node(place, notebook)))
-    except execute.Interrupted:
-        entries.append((record.read(place), _read_node(place, notebook)))
-        raise
+    except (execute.Interrupted, KeyboardInterrupt) as stop:
+        entry = record.read(place)
+        if entry is not None:
+            entries.append((entry, _read_node(place, notebook)))
+        raise execute.Interrupted(str(stop) or f"{notebook.slug}: interrupted") from None
     finally:
         if entries:
             record.write_atomically(folder / "index.html", pages.index_page(entries))

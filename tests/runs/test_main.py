@@ -25,7 +25,7 @@ def test_run_prints_the_table_and_the_page(collection, tmp_path, capsys):
 def test_a_claim_that_fails_is_named_and_exits_0(collection, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(execute, "run", lambda *a, **k: RECORD)
     assert main(["run", "00", "--out", str(tmp_path / "out")]) == 0
-    assert "✗ it is large" in capsys.readouterr().out
+    assert "✗ it is large (≈ 0.500, at least 0.6)" in capsys.readouterr().out
 
 
 RECORD = {
@@ -34,7 +34,17 @@ RECORD = {
     "peak_memory_mb": 5,
     "status": "complete",
     "error": None,
-    "claims": [{"statement": "it is large", "holds": False}],
+    "claims": [
+        {
+            "statement": "it is large",
+            "value": 0.5,
+            "unit": "",
+            "seeds": None,
+            "bound": 0.6,
+            "direction": "at_least",
+            "holds": False,
+        }
+    ],
 }
 
 
