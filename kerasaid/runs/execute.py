@@ -153,27 +153,25 @@ def _execute(notebook, parameters, working, entry, show_progress):
     main thread measures memory, hears Ctrl-C, and ends the kernel.
     """
     target = working / "notebook.ipynb"
-    outcome = {}
+    outcome, done = {}, threading.Event()
 
     def work():
         try:
             outcome["node"] = _papermill(notebook.path, target, parameters, show_progress)
         except BaseException as problem:
             outcome["problem"] = problem
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=work, daemon=True)
-    start, peak, interrupted = time.monotonic(), 0.0, False
+    start, peak = time.monotonic(), 0.0
     others = set(psutil.Process().children(recursive=True))
-    with _termination_as_interrupt(), without_progress():
-        thread.start()
-        while thread.is_alive():
-            try:
-                thread.join(0.1)
-                peak = max(peak, memory_of_children())
-                if interrupted:  # also a kernel that started only now
-                    _end(set(psutil.Process().children(recursive=True)) - others)
-            except KeyboardInterrupt:
-                interrupted = True
+    with _stop_requests() as stopped, without_progress():
+        threading.Thread(target=work, daemon=True).start()
+        while not done.wait(0.1):
+            peak = max(peak, memory_of_children())
+            if stopped.is_set():  # also a kernel that started only now
+                _end(set(psutil.Process().children(recursive=True)) - others)
+    interrupted = stopped.is_set()
     entry["seconds"] = round(time.monotonic() - start, 2)
     entry["peak_memory_mb"] = round(peak)
     node = outcome.get("node") or _read_partial(target, notebook.path)
@@ -213,7 +211,7 @@ def _papermill(source, target, parameters, show_progress):
                     cell.outputs = [_as_text(output) for output in cell.outputs]
 
     papermill_engines.register("kerasaid", KeepGoing)
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it says, the record says
     bar = {"desc": source.stem, "leave": False, "file": sys.stderr} if show_progress else False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries around the notebook, not of its cells
@@ -247,11 +245,16 @@ def _read_partial(target, source):
 
 
 def _place(node):
-    """Return the first code cell that did not complete, in words."""
-    for cell in _own_code(node):
-        if cell.metadata.get("papermill", {}).get("status") in ("running", "failed", "pending"):
-            return _cell(node, cell=cell)
-    return "the start"
+    """Return the last code cell that was begun, in words.
+
+    Its status is no help: papermill calls a cell in which the kernel died completed.
+    """
+    begun = [
+        cell
+        for cell in _own_code(node)
+        if cell.metadata.get("papermill", {}).get("status", "pending") != "pending"
+    ]
+    return _cell(node, cell=begun[-1]) if begun else "the start"
 
 
 def _cell(node, execution_count=None, cell=None):
@@ -307,17 +310,23 @@ def _end(processes):
 
 
 @contextmanager
-def _termination_as_interrupt():
-    """Within it, SIGTERM stops a run as Ctrl-C does, so that its record says so."""
+def _stop_requests():
+    """Within it, Ctrl-C and SIGTERM set the event that it gives.
+
+    An exception in the middle of a wait would leave the other thread running unseen: Python 3.11
+    takes a thread for ended when its `join` is interrupted (python/cpython#90882).
+    """
+    stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield stopped
         return
-
-    def stop(number, frame):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {
+        number: signal.signal(number, lambda *received: stopped.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN  # as nohup and a shell's & ask
+    }
     try:
-        yield
+        yield stopped
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

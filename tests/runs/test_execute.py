@@ -101,11 +101,11 @@ def test_a_folder_that_cannot_be_written_is_refused(collection, tmp_path):
     assert files(tmp_path) == ["file", "notebooks"]
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=60, pause=0.1):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
+        time.sleep(pause)
 
 
 def started(folder):
@@ -132,14 +132,17 @@ def test_an_interrupted_run_says_so(command, tmp_path, number):
     assert files(folder) == ["02_slow.html", "02_slow.ipynb", "record.json"]
 
 
-def test_a_run_interrupted_before_its_kernel_starts_stops_too(command, tmp_path):
+@pytest.mark.parametrize("delay", [0, 0.03, 0.1, 0.3])  # importing, waiting, starting a kernel
+def test_a_run_interrupted_before_its_kernel_starts_stops_too(command, tmp_path, delay):
     folder = tmp_path / "out"
     process = command("run", "02", "--out", folder)
-    wait_for(lambda: (folder / "record.json").exists())
+    wait_for(lambda: (folder / "record.json").exists(), pause=0.01)
+    time.sleep(delay)
     process.send_signal(signal.SIGINT)
     begun = time.monotonic()
-    process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and time.monotonic() - begun < 30
+    assert err.count("\n") == 1 and "interrupted" in err
     found = record.read(folder)
     assert found["status"] == "interrupted" and found["metrics"] == []
 
