@@ -25,11 +25,16 @@ _ROOMS = (
     "environment",
     "errors",
     "exercises",
+    "generation",
+    "grammar",
+    "language_models",
+    "layers",
     "plots",
     "progress",
     "results",
     "runs",
     "statistics",
+    "text",
     "training",
 )
 

@@ -1,6 +1,9 @@
 """The data that ships, checked by its SHA-256, and one's own in the same form."""
 
+import ast
+import functools
 import hashlib
+import importlib.util
 import io
 import json
 import zipfile
@@ -9,13 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasaid.errors import InputError
+from kerasaid.errors import InputError, require_at_least
+from kerasaid.grammar import Grammar
 
 FOLDER = Path(__file__).resolve().parent.parent / "data"
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
 # More than any task that a dense network on pixels would be given; labels such as 2,000 are ids.
 _MAX_CLASSES = 1_000
+_LANGUAGES = ("en", "zh")
+_FEWEST_DOCUMENTS = 5  # to split into training, validation and test
 
 
 def load_mnist(data=""):
@@ -49,6 +55,152 @@ def load_mnist(data=""):
         (arrays["x_train"], arrays["y_train"].astype("int32")),
         (arrays["x_test"], arrays["y_test"].astype("int32")),
     )
+
+
+def load_corpus(corpus="startups", language="en", count=None, seed=0):
+    """Return the documents of a corpus, each a string.
+
+    Example:
+
+    >>> documents = load_corpus("startups", language="en")
+    >>> len(documents)
+    1200
+
+    Args:
+        corpus: "startups" (`load_startups`), "keras_docs" (`load_keras_docs`), or the path of a
+            UTF-8 text file, of which each line that is not blank is a document.
+        language: "en" or "zh", for startups.
+        count: how many documents: drawn for startups, the first ones for others. None for all.
+        seed: seeds the draw for startups.
+
+    Raises:
+        InputError: for a language that is not offered, a file that is missing, empty or not
+            UTF-8, and for fewer documents than a split needs.
+    """
+    if count is not None:
+        require_at_least(_FEWEST_DOCUMENTS, count=count)
+    if corpus == "startups":
+        return load_startups(language, count, seed)
+    documents = load_keras_docs() if corpus == "keras_docs" else list(stream_lines(corpus))
+    if len(documents) < _FEWEST_DOCUMENTS:
+        raise InputError(
+            f"corpus={str(corpus)!r} holds {len(documents)} document"
+            f"{'s' * (len(documents) > 1)} (lines that are not blank); at least "
+            f"{_FEWEST_DOCUMENTS} are needed to split them into training, validation and test."
+        )
+    return documents[:count]
+
+
+def load_startups(language="en", count=None, seed=0):
+    """Return sentences about young companies, whose entropy `startups_grammar` knows.
+
+    Example:
+
+    >>> load_startups("zh")[0], len(load_startups("en", count=20_000, seed=1))
+    ('学橡已经为很多小镇的两千名年轻老师服务。', 20000)
+
+    Args:
+        language: "en" or "zh".
+        count: None for the 1,200 sentences that ship, all different; otherwise how many to draw
+            from the grammar, independently, so that some may be equal.
+        seed: seeds the draw.
+
+    Raises:
+        InputError: for a language that is not offered, or a count below 1.
+    """
+    if count is not None:
+        return [sentence.text for sentence in startups_grammar(language).sample(count, seed)]
+    return _read_startups(language, "txt").splitlines()
+
+
+def startups_grammar(language="en"):
+    """Return the `Grammar` that writes the sentences of `load_startups`.
+
+    Example:
+
+    >>> grammar = startups_grammar("en")
+    >>> round(grammar.entropy(), 2)  # bits per sentence
+    20.05
+    """
+    return Grammar.parse(_read_startups(language, "grammar"))
+
+
+def _read_startups(language, suffix):
+    if language not in _LANGUAGES:
+        raise InputError(f"language must be one of {', '.join(_LANGUAGES)}, received {language!r}.")
+    return read_shipped(f"startups.{language}.{suffix}").decode("utf-8")
+
+
+def load_keras_docs():
+    """Return the docstrings of the installed Keras: real technical English.
+
+    All classes and functions but those of its tests are read, in the order of files and places;
+    a docstring that is there twice counts once. Keras itself is not imported.
+
+    Example:
+
+    >>> documents = load_keras_docs()
+    >>> sum(map(len, documents)) > 1_000_000
+    True
+
+    Source: the Keras authors, Apache License 2.0.
+    """
+    return list(_keras_docs())
+
+
+@functools.cache
+def _keras_docs():
+    folder = Path(importlib.util.find_spec("keras").origin).parent / "src"
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.py")}
+    documents = {}  # keeps the order and drops what comes again
+    for name in sorted(files):
+        if not name.endswith("_test.py"):
+            documents.update(dict.fromkeys(_docstrings(ast.parse(files[name].read_bytes()))))
+    return tuple(filter(None, documents))
+
+
+def _docstrings(node):
+    """Yield the docstrings of the classes and functions in a module or class, in their order."""
+    for child in node.body:
+        if isinstance(child, ast.ClassDef | ast.FunctionDef):
+            yield ast.get_docstring(child) or ""
+        if isinstance(child, ast.ClassDef):
+            yield from _docstrings(child)
+
+
+def stream_lines(path):
+    """Yield the lines of a UTF-8 text file that are not blank, without their line ends.
+
+    Only one line at a time is in memory. A byte order mark is dropped.
+
+    Raises:
+        InputError: when the file is missing or empty, and at the first byte that is not UTF-8,
+            with its offset.
+    """
+    offset = found = 0
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            for raw in file:
+                line = raw.removeprefix(b"\xef\xbb\xbf" if offset == 0 else b"")
+                try:
+                    text = line.decode("utf-8").rstrip("\r\n")
+                except UnicodeDecodeError as error:
+                    at = offset + len(raw) - len(line) + error.start
+                    raise InputError(
+                        f"corpus={str(path)!r} is not UTF-8: byte {at} is "
+                        f"0x{line[error.start]:02x}; save it as UTF-8."
+                    ) from None
+                offset += len(raw)
+                if text.strip():
+                    found += 1
+                    yield text
+    except OSError as error:
+        raise InputError(
+            f"corpus={str(path)!r} cannot be read: {error.strerror}; possible are startups, "
+            f"keras_docs and the path of a UTF-8 text file."
+        ) from None
+    if not found:
+        raise InputError(f"corpus={str(path)!r} is empty; a text file with some lines is needed.")
 
 
 def read_shipped(name):

@@ -20,7 +20,7 @@ LEAST_COMPARED = {"notebook": 5, "solution": 1}
 
 _sanitizer = configparser.ConfigParser(interpolation=None)
 _sanitizer.read(Path(__file__).parent / "nbval_sanitize.cfg", encoding="ascii")
-_ABOUT = _sanitizer["machine dependent number"]["regex"]
+_ABOUT = _sanitizer["machine dependent"]["regex"]
 
 
 @dataclass

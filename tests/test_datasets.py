@@ -1,10 +1,21 @@
 import hashlib
+import inspect
+import subprocess
+import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from kerasaid import datasets
-from kerasaid.datasets import load_mnist
+from kerasaid.datasets import (
+    load_corpus,
+    load_keras_docs,
+    load_mnist,
+    load_startups,
+    startups_grammar,
+    stream_lines,
+)
 from kerasaid.errors import InputError
 
 
@@ -134,3 +145,141 @@ def test_one_array_alone_and_pickled_objects_are_refused(tmp_path):
     for name in ("one.npy", "objects.npz"):
         with pytest.raises(InputError, match=r"is not an .npz archive of plain arrays"):
             load_mnist(str(tmp_path / name))
+
+
+# --- corpora -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_shipped_sentences_are_what_the_grammar_draws(language):
+    sentences, grammar = load_startups(language), startups_grammar(language)
+    drawn = [sentence.text for sentence in grammar.sample(2_400, seed=0)]
+    assert sentences == list(dict.fromkeys(drawn))[:1_200]
+    assert len(sentences) == len(set(sentences)) == 1_200
+    assert all(np.isfinite(grammar.log2_probability(text)) for text in sentences)
+
+
+def test_the_first_sentences_are_known():
+    assert load_startups()[0] == (
+        "Learnoak already reaches forty thousand young teachers in small villages."
+    )
+    assert load_startups("zh")[0] == "学橡已经为很多小镇的两千名年轻老师服务。"
+
+
+def test_any_number_of_sentences_can_be_drawn():
+    drawn = load_startups("en", count=3_000, seed=4)
+    assert drawn == [sentence.text for sentence in startups_grammar("en").sample(3_000, seed=4)]
+    assert load_startups("en", count=10, seed=4) == drawn[:10]
+    assert load_corpus("startups", "en", 10, 4) == drawn[:10]
+    assert load_corpus(language="zh") == load_startups("zh")
+
+
+@pytest.mark.parametrize("count", [None, 10])
+def test_a_language_that_is_not_offered_is_refused(count):
+    with pytest.raises(InputError, match=r"language must be one of en, zh, received 'fr'"):
+        load_corpus("startups", "fr", count)
+    with pytest.raises(InputError, match=r"language must be one of en, zh, received None"):
+        startups_grammar(None)
+
+
+@pytest.mark.parametrize("count", [0, 4, -1, 2.5, "10"])
+def test_a_count_too_small_to_split_is_refused(count):
+    with pytest.raises(InputError, match=r"count must be a whole number of at least 5"):
+        load_corpus(count=count)
+    if count != 4:
+        with pytest.raises(InputError, match=r"count must be a whole number of at least 1"):
+            load_startups(count=count)
+
+
+def test_the_docstrings_are_those_of_keras():
+    import keras
+
+    documents = load_keras_docs()
+    assert 1_000_000 < sum(map(len, documents)) < 3_000_000
+    assert len(set(documents)) == len(documents) > 1_500 and "" not in documents
+    positions = [
+        documents.index(inspect.getdoc(thing))
+        for thing in (
+            keras.activations.get,
+            keras.layers.Dense,
+            keras.layers.Layer.add_weight,
+            keras.layers.LSTMCell,
+            keras.layers.LSTM,
+            keras.metrics.Accuracy,
+        )
+    ]
+    assert positions == sorted(positions)
+    assert "Test __radd__ method" not in documents  # of keras_tensor_test.py
+    assert load_corpus("keras_docs", count=7) == documents[:7]
+
+
+def test_reading_docstrings_and_sentences_does_not_import_keras():
+    code = (
+        "import sys; from kerasaid.datasets import load_corpus; load_corpus('keras_docs');"
+        "load_corpus(); sys.exit(any(name in sys.modules for name in ('keras', 'tensorflow')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture
+def text_file(tmp_path):
+    def save(content):
+        path = tmp_path / "own.txt"
+        path.write_bytes(content)
+        return str(path)
+
+    return save
+
+
+def test_own_documents_are_the_lines_that_are_not_blank(text_file):
+    lines = ["one", "  two  ", "Zürich", "五", "six\u2028still six", "\tseven"]
+    path = text_file("\ufeff".encode() + "\r\n\n \t\n".join(lines).encode())
+    assert load_corpus(path) == list(stream_lines(path)) == lines
+    assert load_corpus(path, count=5) == lines[:5]
+
+
+def test_own_path_may_start_with_a_tilde(text_file, tmp_path, monkeypatch):
+    text_file(b"a\nb\nc\nd\ne\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert load_corpus("~/own.txt") == ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"own.txt' is empty"),
+        (b"\xef\xbb\xbf", r"own.txt' is empty"),
+        (b"\n \r\n\n", r"own.txt' is empty"),
+        (b"alone", r"holds 1 document \(lines that are not blank\); at least 5 are needed"),
+        (b"a\nb\n\nc\nd\n", r"holds 4 documents .* at least 5 are needed to split"),
+        (b"a\nb\nc\xff\n", r"own.txt' is not UTF-8: byte 5 is 0xff"),
+        ("\ufeffa\r\né\r\n".encode() + b"\xe9t\xe9", r"not UTF-8: byte 10 is 0xe9"),
+        (b"\xef\xbb\xbf\xfe", r"not UTF-8: byte 3 is 0xfe"),
+        ("text".encode("utf-16"), r"not UTF-8: byte 0 is 0xff"),
+        (b"a\nb\nc\nd\ne\n\xe4\xb8", r"not UTF-8: byte 10 is 0xe4"),
+    ],
+)
+def test_own_files_that_cannot_be_used_are_refused(text_file, content, message):
+    with pytest.raises(InputError, match=message):
+        load_corpus(text_file(content))
+
+
+def test_a_corpus_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"'startup' cannot be read: No such .* startups, keras_d"):
+        load_corpus("startup")
+    with pytest.raises(InputError, match=r"cannot be read"):
+        load_corpus(str(tmp_path))
+
+
+def test_a_file_is_streamed_in_bounded_memory(tmp_path):
+    path = tmp_path / "large.txt"
+    with path.open("wb") as file:
+        for _ in range(200):
+            file.write(b"some words of a long file\n" * 1_000)
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in stream_lines(path)) == 200_000
+        assert tracemalloc.get_traced_memory()[1] < 500_000 < path.stat().st_size
+    finally:
+        tracemalloc.stop()

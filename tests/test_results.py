@@ -134,6 +134,8 @@ def sanitize(text):
         ("✓ c (≈ 58, at least 3)", "✓ c (≈ 58.1, at least 3)"),
         ("n ≈ 3.20e-07", "n ≈ -0.500"),
         ("row ≈   9.1 %", "row ≈ 100.0 %"),
+        ("it wrote ≈ “A cat.”", "it wrote ≈ “A dog,\nand 2 cats.”"),
+        ("≈ “一只猫。” ≈ “a”", "≈ “一条狗。” ≈ “b”"),
     ],
 )
 def test_sanitize_leaves_out_machine_dependent_numbers(one, other):
@@ -152,6 +154,9 @@ def test_sanitize_leaves_out_machine_dependent_numbers(one, other):
         ("n ≈ 1 ± 1 over 5 seeds", "n ≈ 1 ± 1 over 3 seeds"),
         ("n ≈ 1 ± 1 over 5 seeds", "n ≈ 1"),
         ("a ≈ 1, b 2", "a ≈ 1, b 3"),
+        ("it wrote “A cat.”", "it wrote “A dog.”"),
+        ("≈ “a” 1", "≈ “a” 2"),
+        ("≈ “a”\n≈ “b”", "≈ “a”"),
     ],
 )
 def test_sanitize_keeps_all_else(one, other):

@@ -1,0 +1,429 @@
+"""Writing text with any model that has `initial_state` and `step`: samplers and the decode loop."""
+
+import weakref
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasaid.errors import InputError, require_at_least
+
+_STREAMED_AT_ONCE = 8  # tokens between two calls of `on_text`
+_compiled = weakref.WeakKeyDictionary()
+
+
+def generate(
+    model,
+    tokenizer,
+    prompts=None,
+    max_new_tokens=50,
+    *,
+    temperature=1.0,
+    top_k=None,
+    top_p=None,
+    num_beams=1,
+    num_return_sequences=1,
+    seed=0,
+    stop=None,
+    on_text=None,
+):
+    """Continue prompts, all at once, in one compiled loop that stays outside Python.
+
+    A sequence ends with the tokenizer's EOS token, with a text in `stop`, or after
+    `max_new_tokens`. PAD, UNK and BOS are never written. What a sequence becomes depends on the
+    model, its prompt, its number and the seed, and not on the other prompts.
+
+    Example:
+
+    >>> from kerasaid.language_models import RecurrentLanguageModel
+    >>> from kerasaid.text import train_tokenizer
+    >>> tokenizer = train_tokenizer(["abc"], "character")
+    >>> model = RecurrentLanguageModel(tokenizer.vocabulary_size, units=8)
+    >>> texts = generate(model, tokenizer, ["a", "ab"], 5, num_return_sequences=3)
+    >>> len(texts), len(texts[0])
+    (2, 3)
+
+    Args:
+        model: has `initial_state(batch_size)` and `step(tokens, state)`; see
+            `kerasaid.language_models`.
+        tokenizer: the `kerasaid.text.Tokenizer` that the model was trained with.
+        prompts: a text or a list of texts; None starts at the beginning of a document.
+        max_new_tokens: the most tokens that are added, at least 1.
+        temperature: divides the logits; below 1 the likely becomes likelier, 0 takes the
+            likeliest (greedy).
+        top_k: draw from the k likeliest tokens only (Fan et al. 2018, arXiv 1805.04833).
+        top_p: draw from the fewest tokens whose probabilities reach p, 0 < p ≤ 1 (Holtzman et
+            al. 2020, arXiv 1904.09751); applied after temperature and top_k.
+        num_beams: above 1, beam search: nothing is drawn, and the continuations with the highest
+            total log-probability that a search of this width finds are returned, best first.
+        num_return_sequences: sequences for each prompt; with beams at most num_beams.
+        seed: a whole number; the same seed draws the same texts.
+        stop: a text or texts at which a sequence ends; the text itself is left out.
+        on_text: called with (prompt number, sequence number, new piece of text) while the
+            sequences grow; the pieces of a sequence add up to what is returned for it.
+
+    Returns:
+        For each prompt a list of `num_return_sequences` texts, without the prompt.
+
+    Raises:
+        InputError: for values outside these ranges, an empty prompt, a prompt that the tokenizer
+            cannot read, or a tokenizer whose vocabulary is not the model's.
+    """
+    _check(model, tokenizer, max_new_tokens, temperature, top_k, top_p)
+    require_at_least(1, num_beams=num_beams, num_return_sequences=num_return_sequences)
+    beams = num_beams > 1
+    if beams and num_return_sequences > num_beams:
+        raise InputError(
+            f"num_return_sequences must be at most num_beams, which is {num_beams}, "
+            f"received {num_return_sequences}."
+        )
+    if beams and (temperature != 1 or top_k is not None or top_p is not None or on_text):
+        raise InputError(
+            "beam search draws nothing and ends before it knows its texts: leave temperature, "
+            "top_k, top_p and on_text out, or num_beams at 1."
+        )
+    stop = [stop] if isinstance(stop, str) else list(stop or [])
+    if not all(stop):
+        raise InputError("stop must not hold an empty text: a sequence would end at once.")
+    encoded = _encode(tokenizer, prompts)
+    rows = num_beams if beams else num_return_sequences
+    forced = _forced(encoded, rows, max_new_tokens, tokenizer)
+    if beams:
+        tokens = _beam_search(model, tokenizer, forced, num_beams)
+    else:
+        tokens = _sample(
+            *(model, tokenizer, forced, _uniforms(encoded, rows, max_new_tokens, seed)),
+            *(temperature, top_k, top_p, _Listener(tokenizer, encoded, rows, stop, on_text)),
+        )
+    texts = []
+    for number, prompt in enumerate(encoded):
+        own = [
+            _text(tokenizer, tokens[number * rows + k, len(prompt) - 1 :][:max_new_tokens], stop)
+            for k in range(num_return_sequences)
+        ]
+        texts.append(own)
+    return texts
+
+
+def next_token_probabilities(logits, temperature=1.0, top_k=None, top_p=None):
+    """Return the probabilities that a sampler draws the next token from.
+
+    Example:
+
+    >>> import numpy as np
+    >>> logits = np.log([[0.5, 0.3, 0.2]])
+    >>> next_token_probabilities(logits, top_k=2)  # 0.5 and 0.3, rescaled
+    array([[0.625, 0.375, 0.   ]])
+
+    Args:
+        logits: (batch, vocabulary).
+        temperature: above 0; see `generate` for this and the others.
+        top_k: tokens kept; where several tie for the last place, all of them are kept.
+        top_p: probability that the tokens kept reach.
+
+    Returns:
+        (batch, vocabulary), each row adding up to 1.
+    """
+    logits = logits / temperature
+    if top_k is not None:
+        least = ops.top_k(logits, min(top_k, logits.shape[-1]))[0][:, -1:]
+        logits = ops.where(logits < least, -float("inf"), logits)
+    probabilities = ops.softmax(logits)
+    if top_p is not None:
+        ordered = ops.flip(ops.sort(probabilities), axis=-1)
+        before = ops.cumsum(ordered, axis=-1) - ordered  # what the likelier ones reach
+        least = ops.min(ops.where(before < top_p, ordered, 2.0), axis=-1, keepdims=True)
+        probabilities = ops.where(probabilities < least, 0.0, probabilities)
+        probabilities = probabilities / ops.sum(probabilities, axis=-1, keepdims=True)
+    return probabilities
+
+
+def _draw(probabilities, uniform):
+    """Return for each row the token whose share of [0, 1) holds the row's uniform number."""
+    edges = ops.cumsum(probabilities, axis=-1)
+    # Rounding leaves the last edge a little off 1, and no number may reach it.
+    place = uniform[:, None] * edges[:, -1:] * (1 - 2**-22)
+    return ops.sum(ops.cast(edges <= place, "int32"), axis=-1)
+
+
+def _check(model, tokenizer, max_new_tokens, temperature, top_k, top_p):
+    for name in ("initial_state", "step"):
+        if not hasattr(model, name):
+            raise InputError(
+                f"{type(model).__name__} has no {name!r}; generate needs a model with "
+                "initial_state(batch_size) and step(tokens, state)."
+            )
+    size = getattr(model, "vocabulary_size", tokenizer.vocabulary_size)
+    if size != tokenizer.vocabulary_size:
+        raise InputError(
+            f"the tokenizer has {tokenizer.vocabulary_size} tokens and the model {size}: "
+            "this is not the tokenizer that the model was trained with."
+        )
+    require_at_least(1, max_new_tokens=max_new_tokens)
+    if not 0 <= temperature < float("inf"):
+        raise InputError(f"temperature must be 0 (greedy) or above, received {temperature!r}.")
+    if top_k is not None:
+        require_at_least(1, top_k=top_k)
+    if top_p is not None and not 0 < top_p <= 1:
+        raise InputError(f"top_p must be above 0 and at most 1, received {top_p!r}.")
+
+
+def _encode(tokenizer, prompts):
+    """Return each prompt's ids, BOS first."""
+    if prompts is None:
+        return [[tokenizer.bos_id]]
+    prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+    if not prompts:
+        raise InputError("prompts must not be empty; None starts at the beginning of a document.")
+    encoded = []
+    for prompt in prompts:
+        if not isinstance(prompt, str) or not prompt:
+            raise InputError(
+                f"a prompt must be a text of at least one character, received {prompt!r}; "
+                "None starts at the beginning of a document."
+            )
+        ids = tokenizer.encode(prompt)
+        if tokenizer.unk_id in ids:
+            unknown = [
+                part for part in prompt.split() if tokenizer.unk_id in tokenizer.encode(part)
+            ]
+            raise InputError(
+                f"the prompt {prompt!r} holds what the tokenizer ({tokenizer.kind}) does not "
+                f"know: {', '.join(map(repr, unknown))}."
+            )
+        encoded.append([tokenizer.bos_id, *ids])
+    return encoded
+
+
+def _forced(encoded, rows, max_new_tokens, tokenizer):
+    """Return (rows, steps + 1) ids: the prompts, −1 where a token is to be found, PAD after it."""
+    longest = max(map(len, encoded))
+    forced = np.full((len(encoded) * rows, longest + max_new_tokens), tokenizer.pad_id, "int32")
+    for number, ids in enumerate(encoded):
+        own = forced[number * rows : (number + 1) * rows]
+        own[:, : len(ids)] = ids
+        own[:, len(ids) : len(ids) + max_new_tokens] = -1
+    return forced
+
+
+def _uniforms(encoded, rows, max_new_tokens, seed):
+    """Return (rows, steps) numbers in [0, 1), each sequence's own, where its new tokens stand."""
+    longest = max(map(len, encoded))
+    numbers = np.zeros((len(encoded) * rows, longest + max_new_tokens - 1), "float32")
+    for number, ids in enumerate(encoded):
+        for k in range(rows):
+            drawn = np.random.default_rng([seed, number, k]).random(max_new_tokens, "float32")
+            numbers[number * rows + k, len(ids) - 1 :][:max_new_tokens] = drawn
+    return numbers
+
+
+def _text(tokenizer, ids, stop):
+    """Return the text of new tokens up to EOS or the first of the stop texts."""
+    ids = [int(token) for token in ids]
+    if tokenizer.eos_id in ids:
+        ids = ids[: ids.index(tokenizer.eos_id)]
+    text = tokenizer.decode(ids)
+    return text[: min((text.find(end) for end in stop if end in text), default=len(text))]
+
+
+class _Listener:
+    """Hands new text to `on_text`, and knows which sequences have met a stop text."""
+
+    def __init__(self, tokenizer, encoded, rows, stop, on_text):
+        self.tokenizer, self.stop, self.on_text, self.rows = tokenizer, stop, on_text, rows
+        self.starts = [len(ids) - 1 for ids in encoded for _ in range(rows)]
+        self.told = [""] * len(self.starts)
+        # Without anybody to tell and nothing to look for, all tokens are found in one go.
+        self.every = _STREAMED_AT_ONCE if stop or on_text else None
+
+    def __call__(self, tokens, ended):
+        """Take all tokens so far, (rows, steps); return which rows are complete."""
+        ended = ended.copy()
+        for row, start in enumerate(self.starts):
+            new = tokens[row, start:]
+            text = _text(self.tokenizer, new, self.stop)
+            whole = self.tokenizer.decode([int(token) for token in new])
+            ended[row] |= any(end in whole for end in self.stop)
+            if self.on_text:
+                self._tell(row, text, ended[row])
+        return ended
+
+    def _tell(self, row, text, complete):
+        if not complete:  # the last characters may still become part of something else
+            held = max([0, *(len(end) - 1 for end in self.stop)])
+            text = text[: len(text) - held].rstrip("\ufffd")
+        if len(text) > len(self.told[row]):
+            piece = text[len(self.told[row]) :]
+            self.told[row] = text
+            self.on_text(row // self.rows, row % self.rows, piece)
+
+
+def _sample(model, tokenizer, forced, uniforms, temperature, top_k, top_p, listener):
+    greedy = temperature == 0
+    loop = _compile(model, tokenizer, "greedy" if greedy else "sample", top_k, top_p is not None)
+    # What filters nothing is passed all the same, so that one trace serves every value.
+    scalars = [np.float32(1 if greedy else temperature), np.float32(top_p or 1)]
+    token, state = forced[:, 0], model.initial_state(len(forced))
+    ended = np.zeros(len(forced), bool)
+    steps = forced.shape[1] - 1
+    every = listener.every or steps
+    tokens = np.zeros((len(forced), 0), "int32")
+    for start in range(0, steps, every):
+        part = slice(start, min(start + every, steps))
+        new, state, ended = loop(
+            token, state, ended, forced[:, 1:][:, part], uniforms[:, part], *scalars
+        )
+        new, ended = ops.convert_to_numpy(new), ops.convert_to_numpy(ended)
+        tokens, token = np.concatenate([tokens, new], axis=1), new[:, -1]
+        ended = listener(tokens, ended) if listener.every else ended
+        if ended.all():
+            break
+    if listener.on_text:
+        listener(tokens, np.ones(len(forced), bool))
+    return tokens
+
+
+def _sampling_loop(step, tokenizer, top_k, with_top_p, greedy):
+    """Return the loop over time: prompts are read, and where they end, tokens are found."""
+    never = [tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id]
+    banned = _banned(tokenizer, never)
+
+    def loop(token, state, ended, forced, uniforms, temperature, top_p):
+        def body(time, token, state, ended, found):
+            logits, state = step(token, state)
+            logits = ops.cast(logits, "float32") + banned
+            if greedy:
+                chosen = ops.cast(ops.argmax(logits, axis=-1), "int32")
+            else:
+                chosen = _draw(
+                    next_token_probabilities(
+                        logits, temperature, top_k, top_p if with_top_p else None
+                    ),
+                    uniforms[:, time],
+                )
+            given = forced[:, time]
+            free = given < 0
+            token = ops.where(free, ops.where(ended, tokenizer.pad_id, chosen), given)
+            ended = ended | (free & (token == tokenizer.eos_id))
+            found = ops.slice_update(found, (time, 0), token[None])
+            return time + 1, token, state, ended, found
+
+        def unfinished(time, token, state, ended, found):
+            return ops.logical_and(time < ops.shape(forced)[1], ops.logical_not(ops.all(ended)))
+
+        found = ops.full_like(ops.transpose(forced), tokenizer.pad_id)
+        start = (ops.cast(0, "int32"), token, state, ended, found)
+        _, _, state, ended, found = ops.while_loop(unfinished, body, start)
+        return ops.transpose(found), state, ended
+
+    return loop
+
+
+def _banned(tokenizer, never):
+    row = np.zeros(tokenizer.vocabulary_size, "float32")
+    row[never] = -np.inf
+    return row
+
+
+def _beam_search(model, tokenizer, forced, num_beams):
+    """Return tokens (prompts · beams, steps): each prompt's beams, the most probable first."""
+    loop = _compile(model, tokenizer, "beam", num_beams, False)
+    found, parents, scores = (
+        ops.convert_to_numpy(part)
+        for part in loop(forced[:, 0], model.initial_state(len(forced)), forced[:, 1:])
+    )
+    tokens = np.empty_like(found)
+    beams = np.arange(len(forced)).reshape(-1, num_beams)
+    beams = np.take_along_axis(beams, np.argsort(-scores, axis=1, kind="stable"), axis=1).ravel()
+    for time in reversed(range(found.shape[1])):  # each beam remembers which one it came from
+        tokens[:, time], beams = found[beams, time], parents[beams, time]
+    return tokens
+
+
+def _beam_loop(step, tokenizer, num_beams):
+    never = _banned(tokenizer, [tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id])
+    only_pad = np.full(tokenizer.vocabulary_size, -np.inf, "float32")
+    only_pad[tokenizer.pad_id] = 0
+    size = tokenizer.vocabulary_size
+
+    def loop(token, state, forced):
+        rows = ops.shape(forced)[0]
+        prompts = rows // num_beams
+        own = ops.arange(rows, dtype="int32")
+        # All beams of a prompt begin alike; only the first counts until they part.
+        first = ops.cast(own % num_beams == 0, "float32")
+        scores = ops.reshape(ops.where(first > 0, 0.0, -float("inf")), (prompts, num_beams))
+
+        def body(time, token, state, ended, scores, found, parents):
+            logits, state = step(token, state)
+            costs = ops.log_softmax(ops.cast(logits, "float32") + never)
+            costs = ops.where(ended[:, None], only_pad, costs)
+            totals = ops.reshape(scores, (-1, 1)) + costs
+            best, chosen = ops.top_k(ops.reshape(totals, (prompts, num_beams * size)), num_beams)
+            chosen = ops.cast(chosen, "int32")
+            parent = chosen // size + num_beams * ops.arange(prompts, dtype="int32")[:, None]
+            parent, chosen = ops.reshape(parent, (-1,)), ops.reshape(chosen % size, (-1,))
+
+            given = forced[:, time]
+            free = given < 0
+            parent = ops.where(free, parent, own)
+            token = ops.where(free, chosen, given)
+            moving = ops.reshape(free, (prompts, num_beams))
+            scores = ops.where(moving, best, scores)
+            ended = ops.take(ended, parent) | (free & (token == tokenizer.eos_id))
+            state = keras.tree.map_structure(
+                lambda leaf: ops.take(leaf, parent, axis=0) if len(leaf.shape) else leaf, state
+            )
+            found = ops.slice_update(found, (time, 0), token[None])
+            parents = ops.slice_update(parents, (time, 0), parent[None])
+            return time + 1, token, state, ended, scores, found, parents
+
+        def unfinished(time, token, state, ended, scores, found, parents):
+            return ops.logical_and(time < ops.shape(forced)[1], ops.logical_not(ops.all(ended)))
+
+        found = ops.full_like(ops.transpose(forced), tokenizer.pad_id)
+        parents = ops.zeros_like(found) + own  # a step that is not taken changes no beam
+        ended = ops.zeros((rows,), "bool")
+        start = (ops.cast(0, "int32"), token, state, ended, scores, found, parents)
+        *_, scores, found, parents = ops.while_loop(unfinished, body, start)
+        return ops.transpose(found), ops.transpose(parents), scores
+
+    return loop
+
+
+def _compile(model, tokenizer, kind, option, with_top_p):
+    """Return the loop for a model, compiled once for every number of rows and of steps."""
+    known = _compiled.setdefault(model, {})
+    specials = (tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id)
+    key = (kind, option, with_top_p, specials)
+    if key in known:
+        return known[key]
+    alive = weakref.ref(model)  # a strong one would keep the model, and this entry, for ever
+
+    def step(token, state):
+        return alive().step(token, state)
+
+    if kind == "beam":
+        loop = _beam_loop(step, tokenizer, option)
+    else:
+        loop = _sampling_loop(step, tokenizer, option, with_top_p, kind == "greedy")
+    if keras.backend.backend() == "tensorflow":
+        loop = _as_graph(loop, model, kind)
+    known[key] = loop
+    return loop
+
+
+def _as_graph(loop, model, kind):
+    import tensorflow as tf
+
+    rows, table = tf.TensorSpec([None], "int32"), tf.TensorSpec([None, None], "int32")
+    state = keras.tree.map_structure(
+        lambda leaf: tf.TensorSpec([None, *leaf.shape[1:]] if len(leaf.shape) else [], leaf.dtype),
+        model.initial_state(2),
+    )
+    signature = [rows, state, table]
+    if kind != "beam":
+        ended, number = tf.TensorSpec([None], "bool"), tf.TensorSpec([], "float32")
+        uniforms = tf.TensorSpec([None, None], "float32")
+        signature = [rows, state, ended, table, uniforms, number, number]
+    return tf.function(loop, input_signature=signature)
