@@ -73,4 +73,255 @@ WRONG = {
             "    return math.ceil(accuracy * (1 - accuracy) * (1.96 / (half_width / 2)) ** 2)"
         ),
     },
+    ("05_lstm_text_generator", 1): {
+        "perplexity of the sum": (
+            "def yardsticks(nats, tokens, characters):\n"
+            "    return np.exp(nats), nats / np.log(2) / characters"
+        ),
+        "nats for each character": (
+            "def yardsticks(nats, tokens, characters):\n"
+            "    return np.exp(nats / tokens), nats / characters"
+        ),
+        "times, not divided": (
+            "def yardsticks(nats, tokens, characters):\n"
+            "    return np.exp(nats / tokens), nats * np.log(2) / characters"
+        ),
+        "bits for each token": (
+            "def yardsticks(nats, tokens, characters):\n"
+            "    return np.exp(nats / tokens), nats / np.log(2) / tokens"
+        ),
+    },
+    ("05_lstm_text_generator", 2): {
+        "a threshold": (
+            "def top_p(probabilities, p):\n"
+            "    kept = np.where(np.asarray(probabilities) >= 1 - p, probabilities, 0)\n"
+            "    return kept / kept.sum()"
+        ),
+        "without the one that crosses": (
+            "def top_p(probabilities, p):\n"
+            "    probabilities = np.asarray(probabilities)\n"
+            "    order = np.argsort(-probabilities)\n"
+            "    kept = np.zeros(len(order), bool)\n"
+            "    kept[order] = np.cumsum(probabilities[order]) <= p + 1e-9\n"
+            "    return probabilities * kept / max(1e-9, probabilities[kept].sum())"
+        ),
+        "not rescaled": (
+            "def top_p(probabilities, p):\n"
+            "    probabilities = np.asarray(probabilities)\n"
+            "    order = np.argsort(-probabilities)\n"
+            "    before = np.cumsum(probabilities[order]) - probabilities[order]\n"
+            "    kept = np.zeros(len(order), bool)\n"
+            "    kept[order] = before < p - 1e-9\n"
+            "    return probabilities * kept"
+        ),
+        "in sorted order": (
+            "def top_p(probabilities, p):\n"
+            "    ordered = -np.sort(-np.asarray(probabilities))\n"
+            "    before = np.cumsum(ordered) - ordered\n"
+            "    kept = ordered * (before < p - 1e-9)\n"
+            "    return kept / kept.sum()"
+        ),
+    },
+    ("05_lstm_text_generator", 3): {
+        "weights as they are": (
+            "def template_entropy(slots):\n"
+            "    return -sum(w * np.log2(w) for weights in slots for w in weights if w > 0)"
+        ),
+        "zero times infinity": (
+            "def template_entropy(slots):\n"
+            "    bits = 0\n"
+            "    with np.errstate(all='ignore'):\n"
+            "        for weights in slots:\n"
+            "            p = np.array(weights) / sum(weights)\n"
+            "            bits -= np.sum(p * np.log2(p))\n"
+            "    return bits"
+        ),
+        "in nats": (
+            "def template_entropy(slots):\n"
+            "    bits = 0\n"
+            "    for weights in slots:\n"
+            "        p = np.array([w for w in weights if w]) / sum(weights)\n"
+            "        bits -= np.sum(p * np.log(p))\n"
+            "    return bits"
+        ),
+        "counts of fillings": (
+            "def template_entropy(slots):\n"
+            "    return sum(np.log2(np.count_nonzero(weights)) for weights in slots)"
+        ),
+    },
+    ("04_tokenizers", 1): {
+        "code points": "def utf8_length(text):\n    return len(text)",
+        "one or three": (
+            "def utf8_length(text):\n    return sum(1 if ord(c) < 128 else 3 for c in text)"
+        ),
+        "borders one too high": (
+            "def utf8_length(text):\n"
+            "    return sum(1 + sum(ord(c) > b for b in (128, 2048, 65536)) for c in text)"
+        ),
+        "no fourth byte": (
+            "def utf8_length(text):\n"
+            "    return sum(1 + (ord(c) >= 128) + (ord(c) >= 2048) for c in text)"
+        ),
+        "bytes of the code point": (
+            "def utf8_length(text):\n"
+            "    return sum(max(1, (ord(c).bit_length() + 7) // 8) for c in text)"
+        ),
+    },
+    ("04_tokenizers", 2): {
+        "different words": (
+            "def unknown_rate(train_words, valid_words, size):\n"
+            "    known = {w for w, _ in Counter(train_words).most_common(size)}\n"
+            "    return len(set(valid_words) - known) / len(set(valid_words))"
+        ),
+        "size ignored": (
+            "def unknown_rate(train_words, valid_words, size):\n"
+            "    return sum(w not in set(train_words) for w in valid_words) / len(valid_words)"
+        ),
+        "counted on everything": (
+            "def unknown_rate(train_words, valid_words, size):\n"
+            "    words = Counter([*train_words, *valid_words])\n"
+            "    known = {w for w, _ in words.most_common(size)}\n"
+            "    return sum(w not in known for w in valid_words) / len(valid_words)"
+        ),
+        "the known rate": (
+            "def unknown_rate(train_words, valid_words, size):\n"
+            "    known = {w for w, _ in Counter(train_words).most_common(size)}\n"
+            "    return sum(w in known for w in valid_words) / len(valid_words)"
+        ),
+        "a count": (
+            "def unknown_rate(train_words, valid_words, size):\n"
+            "    known = {w for w, _ in Counter(train_words).most_common(size)}\n"
+            "    return sum(w not in known for w in valid_words)"
+        ),
+    },
+    ("04_tokenizers", 3): {
+        "the longest token at each place": (
+            "def encode(word, merges):\n"
+            "    known, tokens = {''.join(pair) for pair in merges}, []\n"
+            "    while word:\n"
+            "        ends = [n for n in range(len(word), 1, -1) if word[:n] in known]\n"
+            "        tokens.append(word[: ends[0] if ends else 1])\n"
+            "        word = word[len(tokens[-1]) :]\n"
+            "    return tokens"
+        ),
+        "only the first occurrence": (
+            "def encode(word, merges):\n"
+            "    tokens = list(word)\n"
+            "    for a, b in merges:\n"
+            "        for i in range(len(tokens) - 1):\n"
+            "            if (tokens[i], tokens[i + 1]) == (a, b):\n"
+            "                tokens[i : i + 2] = [a + b]\n"
+            "                break\n"
+            "    return tokens"
+        ),
+        "the newest merge first": (
+            "def encode(word, merges):\n"
+            "    tokens = list(word)\n"
+            "    for a, b in reversed(merges):\n"
+            "        i = 0\n"
+            "        while i < len(tokens) - 1:\n"
+            "            if (tokens[i], tokens[i + 1]) == (a, b):\n"
+            "                tokens[i : i + 2] = [a + b]\n"
+            "            i += 1\n"
+            "    return tokens"
+        ),
+        "from right to left": (
+            "def encode(word, merges):\n"
+            "    tokens = list(word)\n"
+            "    for a, b in merges:\n"
+            "        i = len(tokens) - 2\n"
+            "        while i >= 0:\n"
+            "            if tokens[i : i + 2] == [a, b]:\n"
+            "                tokens[i : i + 2] = [a + b]\n"
+            "                i -= 1\n"
+            "            i -= 1\n"
+            "    return tokens"
+        ),
+        "letters used twice": (
+            "def encode(word, merges):\n"
+            "    tokens = list(word)\n"
+            "    for pair in merges:\n"
+            "        tokens = [''.join(p) if p == pair else p[0]\n"
+            "                  for p in zip(tokens, [*tokens[1:], ''])]\n"
+            "    return tokens"
+        ),
+    },
+    ("06_recurrent_cells", 1): {
+        "reset after the product": (
+            "def gru_step_before(x, h, weights):\n"
+            "    W, U, b = weights\n"
+            "    x_z, x_r, x_g = np.split(x @ W + b, 3, axis=1)\n"
+            "    h_z, h_r, h_g = np.split(h @ U, 3, axis=1)\n"
+            "    z, r = sigmoid(x_z + h_z), sigmoid(x_r + h_r)\n"
+            "    return z * h + (1 - z) * np.tanh(x_g + r * h_g)"
+        ),
+        "z the other way round": (
+            "def gru_step_before(x, h, weights):\n"
+            "    W, U, b = weights\n"
+            "    x_z, x_r, x_g = np.split(x @ W + b, 3, axis=1)\n"
+            "    U_z, U_r, U_g = np.split(U, 3, axis=1)\n"
+            "    z, r = sigmoid(x_z + h @ U_z), sigmoid(x_r + h @ U_r)\n"
+            "    return (1 - z) * h + z * np.tanh(x_g + (r * h) @ U_g)"
+        ),
+        "order r, z, g": (
+            "def gru_step_before(x, h, weights):\n"
+            "    W, U, b = weights\n"
+            "    x_r, x_z, x_g = np.split(x @ W + b, 3, axis=1)\n"
+            "    U_r, U_z, U_g = np.split(U, 3, axis=1)\n"
+            "    z, r = sigmoid(x_z + h @ U_z), sigmoid(x_r + h @ U_r)\n"
+            "    return z * h + (1 - z) * np.tanh(x_g + (r * h) @ U_g)"
+        ),
+        "no reset gate": (
+            "def gru_step_before(x, h, weights):\n"
+            "    W, U, b = weights\n"
+            "    x_z, _, x_g = np.split(x @ W + b, 3, axis=1)\n"
+            "    U_z, _, U_g = np.split(U, 3, axis=1)\n"
+            "    z = sigmoid(x_z + h @ U_z)\n"
+            "    return z * h + (1 - z) * np.tanh(x_g + h @ U_g)"
+        ),
+        "no bias": (
+            "def gru_step_before(x, h, weights):\n"
+            "    W, U, b = weights\n"
+            "    x_z, x_r, x_g = np.split(x @ W, 3, axis=1)\n"
+            "    U_z, U_r, U_g = np.split(U, 3, axis=1)\n"
+            "    z, r = sigmoid(x_z + h @ U_z), sigmoid(x_r + h @ U_r)\n"
+            "    return z * h + (1 - z) * np.tanh(x_g + (r * h) @ U_g)"
+        ),
+    },
+    ("06_recurrent_cells", 2): {
+        "one bias in the GRU": (
+            "def count_parameters(kind, features, units):\n"
+            "    return {'lstm': 4, 'gru': 3}[kind] * units * (features + units + 1)"
+        ),
+        "two biases in the LSTM too": (
+            "def count_parameters(kind, features, units):\n"
+            "    return {'lstm': 4, 'gru': 3}[kind] * units * (features + units + 2)"
+        ),
+        "three parts in the LSTM": (
+            "def count_parameters(kind, features, units):\n"
+            "    return 3 * units * (features + units + {'lstm': 1, 'gru': 2}[kind])"
+        ),
+        "no weights for the state": (
+            "def count_parameters(kind, features, units):\n"
+            "    parts, biases = {'lstm': (4, 1), 'gru': (3, 2)}[kind]\n"
+            "    return parts * units * (features + biases)"
+        ),
+    },
+    ("06_recurrent_cells", 3): {
+        "the gate instead of its bias": (
+            "def forget_bias(share, steps):\n    return share ** (1 / steps)"
+        ),
+        "one half whatever the share": (
+            "def forget_bias(share, steps):\n    return -np.log(2 ** (1 / steps) - 1)"
+        ),
+        "the other sign": (
+            "def forget_bias(share, steps):\n    return np.log(share ** (-1 / steps) - 1)"
+        ),
+        "the share over the steps": (
+            "def forget_bias(share, steps):\n"
+            "    f = 1 - (1 - share) / steps\n"
+            "    return np.log(f / (1 - f))"
+        ),
+        "the logarithm of the steps": ("def forget_bias(share, steps):\n    return np.log(steps)"),
+    },
 }

@@ -96,7 +96,7 @@ def write(node, path):
 def readme_table():
     """Return the README's table of notebooks, from what the notebooks hold."""
     rows = ["| notebook | question | time | memory |", "|---|---|---:|---:|"]
-    for notebook in notebooks.all_notebooks():
+    for notebook in _measured():
         question = re.search(r"^\*\*(.+?)\*\*", notebook.node.cells[0].source, re.MULTILINE)[1]
         rows.append(
             f"| [{notebook.number} {notebook.title}](notebooks/{notebook.slug}.ipynb) "
@@ -113,13 +113,18 @@ def update_times():
     new = re.sub(r"<!-- notebooks -->.*?<!-- end -->", lambda _: table, text, flags=re.DOTALL)
     if new != text:
         record.write_atomically(readme, new)
-    for notebook in notebooks.all_notebooks():
+    for notebook in _measured():
         first = notebook.node.cells[0]
         line = f"*Time:* {notebook.seconds} s on two cores."
         source = re.sub(r"\*Time:\* \d+ s on two cores\.", line, first.source)
         if source != first.source:
             first.source = source
             write(notebook.node, notebook.path)
+
+
+def _measured():
+    """Return the notebooks that have been executed here; one that is being written has not."""
+    return [notebook for notebook in notebooks.all_notebooks() if notebook.seconds]
 
 
 def _differs(old, new):

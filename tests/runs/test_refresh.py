@@ -77,3 +77,10 @@ def test_a_time_is_rewritten_only_when_it_moved_by_more_than_noise():
     assert not refresh._differs({"seconds": 40}, {"seconds": 49})
     assert refresh._differs({"seconds": 40}, {"seconds": 51})
     assert not refresh._differs({"seconds": 4}, {"seconds": 5})
+
+
+def test_a_notebook_that_was_never_executed_is_not_in_the_table(collection):
+    assert "00_tiny" not in refresh.readme_table()
+    refresh.refresh(collection / "00_tiny.ipynb")
+    table = refresh.readme_table()
+    assert "00_tiny" in table and "02_slow" not in table and "None" not in table
