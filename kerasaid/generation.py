@@ -1,5 +1,6 @@
 """Writing text with any model that has `initial_state` and `step`: samplers and the decode loop."""
 
+import numbers
 import weakref
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from kerasaid.errors import InputError, require_at_least
+from kerasaid.language_models import require_vocabulary
 
 _STREAMED_AT_ONCE = 8  # tokens between two calls of `on_text`
 _BLOCK = 64  # tokens; about the square root of a vocabulary is best
@@ -32,7 +34,7 @@ def generate(
 
     A sequence ends with the tokenizer's EOS token, with a text in `stop`, or after
     `max_new_tokens`. PAD, UNK and BOS are never written. What a sequence becomes depends on the
-    model, its prompt, its number and the seed, and not on the other prompts.
+    model, its prompt, the numbers of both and the seed, and not on the other prompts.
 
     Example:
 
@@ -51,46 +53,52 @@ def generate(
         prompts: a text or a list of texts; None starts at the beginning of a document.
         max_new_tokens: the most tokens that are added, at least 1.
         temperature: divides the logits; below 1 the likely becomes likelier, 0 takes the
-            likeliest (greedy).
+            likeliest (greedy); else from 0.0001 to 10,000.
         top_k: draw from the k likeliest tokens only (Fan et al. 2018, arXiv 1805.04833).
         top_p: draw from the fewest tokens whose probabilities reach p, 0 < p ≤ 1 (Holtzman et
-            al. 2020, arXiv 1904.09751); applied after temperature and top_k.
+            al. 2020, arXiv 1904.09751); applied after temperature and top_k. Tokens that tie with
+            the last one kept stay too, here and in top_k.
         num_beams: above 1, beam search: nothing is drawn, and the continuations with the highest
             total log-probability that a search of this width finds are returned, best first.
-        num_return_sequences: sequences for each prompt; with beams at most num_beams.
-        seed: a whole number; the same seed draws the same texts.
-        stop: a text or texts at which a sequence ends; the text itself is left out.
+        num_return_sequences: sequences for each prompt; with beams at most num_beams, and fewer
+            where fewer texts are possible.
+        seed: a whole number of at least 0; the same seed draws the same texts.
+        stop: a text or texts at which a sequence ends, without beams; itself left out.
         on_text: called with (prompt number, sequence number, new piece of text) while the
             sequences grow; the pieces of a sequence add up to what is returned for it.
 
     Returns:
-        For each prompt a list of `num_return_sequences` texts, without the prompt.
+        For each prompt a list of `num_return_sequences` texts that continue it.
 
     Raises:
         InputError: for values outside these ranges, an empty prompt, a prompt that the tokenizer
-            cannot read, or a tokenizer whose vocabulary is not the model's.
+            cannot read, a tokenizer whose vocabulary is not the model's, or logits that are nan.
     """
     _check(model, tokenizer, max_new_tokens, temperature, top_k, top_p)
     require_at_least(1, num_beams=num_beams, num_return_sequences=num_return_sequences)
+    require_at_least(0, seed=seed)
+    stop = [stop] if isinstance(stop, str) else stop or []
+    if not all(isinstance(end, str) and end for end in stop):
+        raise InputError(f"stop must be a text or a list of texts, none empty, received {stop!r}.")
+    if on_text is not None and not callable(on_text):
+        raise InputError(f"on_text must be a function, received {on_text!r}.")
     beams = num_beams > 1
     if beams and num_return_sequences > num_beams:
         raise InputError(
             f"num_return_sequences must be at most num_beams, which is {num_beams}, "
             f"received {num_return_sequences}."
         )
-    if beams and (temperature != 1 or top_k is not None or top_p is not None or on_text):
+    if beams and (temperature != 1 or top_k is not None or top_p is not None or stop or on_text):
         raise InputError(
             "beam search draws nothing and ends before it knows its texts: leave temperature, "
-            "top_k, top_p and on_text out, or num_beams at 1."
+            "top_k, top_p, stop and on_text out, or num_beams at 1."
         )
-    stop = [stop] if isinstance(stop, str) else list(stop or [])
-    if not all(stop):
-        raise InputError("stop must not hold an empty text: a sequence would end at once.")
     encoded = _encode(tokenizer, prompts)
     rows = num_beams if beams else num_return_sequences
     forced = _forced(encoded, rows, max_new_tokens, tokenizer)
+    possible = np.ones(len(forced), bool)
     if beams:
-        tokens = _beam_search(model, tokenizer, forced, num_beams)
+        tokens, possible = _beam_search(model, tokenizer, forced, num_beams)
     else:
         tokens = _sample(
             *(model, tokenizer, forced, _uniforms(encoded, rows, max_new_tokens, seed)),
@@ -98,11 +106,9 @@ def generate(
         )
     texts = []
     for number, prompt in enumerate(encoded):
-        own = [
-            _text(tokenizer, tokens[number * rows + k, len(prompt) - 1 :][:max_new_tokens], stop)
-            for k in range(num_return_sequences)
-        ]
-        texts.append(own)
+        own = slice(number * rows, number * rows + num_return_sequences)
+        new = tokens[own, len(prompt) - 1 :][:, :max_new_tokens][possible[own]]
+        texts.append([_text(tokenizer, prompt, ids, stop) for ids in new])
     return texts
 
 
@@ -171,18 +177,17 @@ def _check(model, tokenizer, max_new_tokens, temperature, top_k, top_p):
                 f"{type(model).__name__} has no {name!r}; generate needs a model with "
                 "initial_state(batch_size) and step(tokens, state)."
             )
-    size = getattr(model, "vocabulary_size", tokenizer.vocabulary_size)
-    if size != tokenizer.vocabulary_size:
-        raise InputError(
-            f"the tokenizer has {tokenizer.vocabulary_size} tokens and the model {size}: "
-            "this is not the tokenizer that the model was trained with."
-        )
+    require_vocabulary(model, tokenizer)
     require_at_least(1, max_new_tokens=max_new_tokens)
-    if not 0 <= temperature < float("inf"):
-        raise InputError(f"temperature must be 0 (greedy) or above, received {temperature!r}.")
+    if not isinstance(temperature, numbers.Real) or not (
+        temperature == 0 or 1e-4 <= temperature <= 1e4
+    ):
+        raise InputError(
+            f"temperature must be 0 (greedy) or from 0.0001 to 10,000, received {temperature!r}."
+        )
     if top_k is not None:
         require_at_least(1, top_k=top_k)
-    if top_p is not None and not 0 < top_p <= 1:
+    if top_p is not None and not (isinstance(top_p, numbers.Real) and 0 < top_p <= 1):
         raise InputError(f"top_p must be above 0 and at most 1, received {top_p!r}.")
 
 
@@ -190,20 +195,24 @@ def _encode(tokenizer, prompts):
     """Return each prompt's ids, BOS first."""
     if prompts is None:
         return [[tokenizer.bos_id]]
-    prompts = [prompts] if isinstance(prompts, str) else list(prompts)
-    if not prompts:
-        raise InputError("prompts must not be empty; None starts at the beginning of a document.")
+    prompts = [prompts] if isinstance(prompts, str) else prompts
+    if not isinstance(prompts, (list, tuple)) or not prompts:
+        raise InputError(
+            f"prompts must be a text or a list of texts, received {prompts!r}; "
+            "None starts at the beginning of a document."
+        )
     encoded = []
     for prompt in prompts:
         if not isinstance(prompt, str) or not prompt:
             raise InputError(
                 f"a prompt must be a text of at least one character, received {prompt!r}; "
-                "None starts at the beginning of a document."
+                "prompts=None starts at the beginning of a document."
             )
         ids = tokenizer.encode(prompt)
         if tokenizer.unk_id in ids:
+            parts = prompt if tokenizer.kind == "character" else prompt.split()
             unknown = [
-                part for part in prompt.split() if tokenizer.unk_id in tokenizer.encode(part)
+                part for part in dict.fromkeys(parts) if tokenizer.unk_id in tokenizer.encode(part)
             ]
             raise InputError(
                 f"the prompt {prompt!r} holds what the tokenizer ({tokenizer.kind}) does not "
@@ -235,13 +244,19 @@ def _uniforms(encoded, rows, max_new_tokens, seed):
     return numbers
 
 
-def _text(tokenizer, ids, stop):
-    """Return the text of new tokens up to EOS or the first of the stop texts."""
+def _text(tokenizer, prompt, ids, stop):
+    """Return the text of new tokens up to EOS or to the stop text that is complete first."""
     ids = [int(token) for token in ids]
-    if tokenizer.eos_id in ids:
+    ended = tokenizer.eos_id in ids
+    if ended:
         ids = ids[: ids.index(tokenizer.eos_id)]
-    text = tokenizer.decode(ids)
-    return text[: min((text.find(end) for end in stop if end in text), default=len(text))]
+    # Decoded with the prompt, which decides whether a space belongs between them.
+    text = tokenizer.decode([*prompt, *ids])[len(tokenizer.decode(prompt)) :]
+    found = [end for end in stop if end in text]
+    if not ended and not found and tokenizer.pad_id in ids:  # chosen only where nothing compares
+        raise InputError("the model's logits are not numbers (nan): its training has diverged.")
+    first = min(found, key=lambda end: (text.find(end) + len(end), -len(end)), default=None)
+    return text if first is None else text[: text.find(first)]
 
 
 class _Listener:
@@ -249,19 +264,20 @@ class _Listener:
 
     def __init__(self, tokenizer, encoded, rows, stop, on_text):
         self.tokenizer, self.stop, self.on_text, self.rows = tokenizer, stop, on_text, rows
-        self.starts = [len(ids) - 1 for ids in encoded for _ in range(rows)]
-        self.told = [""] * len(self.starts)
+        self.prompts = [ids for ids in encoded for _ in range(rows)]
+        self.told = [""] * len(self.prompts)
         # Without anybody to tell and nothing to look for, all tokens are found in one go.
         self.every = _STREAMED_AT_ONCE if stop or on_text else None
 
     def __call__(self, tokens, ended):
         """Take all tokens so far, (rows, steps); return which rows are complete."""
         ended = ended.copy()
-        for row, start in enumerate(self.starts):
-            new = tokens[row, start:]
-            text = _text(self.tokenizer, new, self.stop)
-            whole = self.tokenizer.decode([int(token) for token in new])
-            ended[row] |= any(end in whole for end in self.stop)
+        for row, prompt in enumerate(self.prompts):
+            new = tokens[row, len(prompt) - 1 :]
+            new = new[: np.argmax([*(new == self.tokenizer.pad_id), True])]
+            whole = _text(self.tokenizer, prompt, new, [])
+            text = _text(self.tokenizer, prompt, new, self.stop)
+            ended[row] |= text != whole
             if self.on_text:
                 self._tell(row, text, ended[row])
         return ended
@@ -269,7 +285,7 @@ class _Listener:
     def _tell(self, row, text, complete):
         if not complete:  # the last characters may still become part of something else
             held = max([0, *(len(end) - 1 for end in self.stop)])
-            text = text[: len(text) - held].rstrip("\ufffd")
+            text = text[: max(0, len(text) - held)].rstrip("\ufffd")
         if len(text) > len(self.told[row]):
             piece = text[len(self.told[row]) :]
             self.told[row] = text
@@ -344,7 +360,10 @@ def _banned(tokenizer, never):
 
 
 def _beam_search(model, tokenizer, forced, num_beams):
-    """Return tokens (prompts · beams, steps): each prompt's beams, the most probable first."""
+    """Return tokens (prompts · beams, steps), the best of each prompt first, and which are real.
+
+    Where fewer continuations exist than beams, the others have a probability of 0.
+    """
     loop = _compile(model, tokenizer, "beam", num_beams, False)
     found, parents, scores = (
         ops.convert_to_numpy(part)
@@ -352,10 +371,12 @@ def _beam_search(model, tokenizer, forced, num_beams):
     )
     tokens = np.empty_like(found)
     beams = np.arange(len(forced)).reshape(-1, num_beams)
-    beams = np.take_along_axis(beams, np.argsort(-scores, axis=1, kind="stable"), axis=1).ravel()
+    order = np.argsort(-scores, axis=1, kind="stable")
+    beams = np.take_along_axis(beams, order, axis=1).ravel()
+    possible = ~np.isneginf(np.take_along_axis(scores, order, axis=1).ravel())
     for time in reversed(range(found.shape[1])):  # each beam remembers which one it came from
         tokens[:, time], beams = found[beams, time], parents[beams, time]
-    return tokens
+    return tokens, possible
 
 
 def _beam_loop(step, tokenizer, num_beams):

@@ -53,7 +53,7 @@ class RecurrentLanguageModel(keras.Model):
     Call arguments:
         tokens: int32, (batch, length).
 
-    Output shape: float32 logits, (batch, length, vocabulary_size).
+    Output shape: logits, (batch, length, vocabulary_size).
 
     Raises:
         InputError: for a size below 1, an unknown cell, a dropout outside [0, 1), or a tied
@@ -89,23 +89,29 @@ class RecurrentLanguageModel(keras.Model):
                 f"a tied output needs embedding_dim equal to units, received {embedding_dim} "
                 f"and {units}."
             )
-        self.vocabulary_size, self.units, self.embedding_dim = vocabulary_size, units, embedding_dim
-        self.num_layers, self.cell, self.tied, self.dropout = num_layers, cell, tied, dropout
+        # Plain numbers, also where NumPy's were given: only these can be saved.
+        self.vocabulary_size, self.units = int(vocabulary_size), int(units)
+        self.embedding_dim, self.num_layers = int(embedding_dim), int(num_layers)
+        self.cell, self.tied, self.dropout = cell, tied, dropout
+        policy = {"dtype": self.dtype_policy}
         # Keras' default, uniform within ±0.05, leaves the recurrent layers next to nothing to read
         # at first. A matrix that also makes logits has to start smaller.
         stddev = embedding_dim**-0.5 if tied else 1.0
         self.embedding = keras.layers.ReversibleEmbedding(
-            *(vocabulary_size, embedding_dim),
+            *(self.vocabulary_size, self.embedding_dim),
             embeddings_initializer=keras.initializers.RandomNormal(stddev=stddev),
             name="embedding",
+            **policy,
         )
         self.recurrent = [
-            _CELLS[cell](units, return_sequences=True, name=f"{cell}_{number}")
-            for number in range(1, num_layers + 1)
+            _CELLS[cell](self.units, return_sequences=True, name=f"{cell}_{number}", **policy)
+            for number in range(1, self.num_layers + 1)
         ]
-        self.drop = keras.layers.Dropout(dropout, name="dropout")
+        self.drop = keras.layers.Dropout(dropout, name="dropout", **policy)
         # A tied output has a bias of its own; what is shared is the matrix.
-        self.output_layer = None if tied else keras.layers.Dense(vocabulary_size, name="logits")
+        self.output_layer = (
+            None if tied else keras.layers.Dense(self.vocabulary_size, name="logits", **policy)
+        )
         self.build((None, None))
 
     def build(self, input_shape):
@@ -166,12 +172,22 @@ class RecurrentLanguageModel(keras.Model):
         }
 
 
+def require_vocabulary(model, tokenizer):
+    """Raise InputError where a model's `vocabulary_size` is not that of the tokenizer."""
+    size = getattr(model, "vocabulary_size", tokenizer.vocabulary_size)
+    if size != tokenizer.vocabulary_size:
+        raise InputError(
+            f"the tokenizer has {tokenizer.vocabulary_size} tokens and the model {size}: "
+            "this is not the tokenizer that the model was trained with."
+        )
+
+
 def score(model, tokenizer, documents):
     """Return what each document costs a language model: its negative log-probability in nats.
 
-    Each document is read from its beginning; its end counts as a token, so that the probabilities
-    of all documents add up to 1. Divided by `np.log(2)` it is in bits, divided by the number of
-    characters it is comparable across tokenizers.
+    Each document is read from its beginning, and its end counts as a token. Divided by
+    `np.log(2)` it is in bits, divided by the number of characters it is comparable across
+    tokenizers, as long as no document holds UNK, whose spelling costs nothing here.
 
     Args:
         model: maps tokens (batch, length) to logits (batch, length, vocabulary).
@@ -182,8 +198,9 @@ def score(model, tokenizer, documents):
         float64, (documents,).
 
     Raises:
-        InputError: when there are no documents.
+        InputError: when there are no documents, or the tokenizer is not the model's.
     """
+    require_vocabulary(model, tokenizer)
     if not len(documents):
         raise InputError("documents must not be empty: there is nothing to score.")
     encoded = tokenizer.encode_batch(documents)
@@ -191,12 +208,13 @@ def score(model, tokenizer, documents):
     for rows in _groups([len(ids) + 1 for ids in encoded]):
         x, y, weights = pad([encoded[row] for row in rows], tokenizer)
         costs = keras.losses.sparse_categorical_crossentropy(y, model(x), from_logits=True)
-        nats[rows] = (ops.convert_to_numpy(costs).astype("float64") * weights).sum(axis=1)
+        costs = ops.convert_to_numpy(costs).astype("float64")
+        nats[rows] = np.where(weights > 0, costs, 0).sum(axis=1)  # padding may cost infinity
     return nats
 
 
 def _groups(lengths):
-    """Yield row numbers by similar length, so that a padded group stays below the limit."""
+    """Yield row numbers by similar length; padded groups of several stay below the limit."""
     group = []
     for row in np.argsort(lengths, kind="stable"):
         if group and (len(group) + 1) * lengths[row] > _SCORED_AT_ONCE:

@@ -175,9 +175,9 @@ class Tokenizer:
 
     def save(self, path):
         """Write one JSON file for `load_tokenizer`, whole or not at all; InputError where not."""
-        path = Path(path)
+        path = Path(path).resolve()  # through a link, to what it points at
         content = {"kind": self.kind, "tokenizer": json.loads(self._huggingface.to_str())}
-        part = path.with_name(f".{path.name}-{os.getpid()}")
+        part = path.parent / f".{path.name}-{os.getpid()}"
         try:
             part.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
             os.replace(part, path)
@@ -279,6 +279,13 @@ def _texts(texts, not_blank=False):
     for text in texts:
         if not isinstance(text, str):
             raise InputError(f"Expected text (str), received {text!r:.80}.")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"Text must be valid Unicode, received half a character at position {error.start} "
+                f"of {text!r:.80}."
+            ) from None
         blank = blank and not text.strip()
         yield text
     if blank:
@@ -349,7 +356,7 @@ def stream_windows(lines, tokenizer, sequence_length, batch_size):
         `(x, y)`, int32, shape (batch_size, sequence_length).
     """
     require_at_least(1, sequence_length=sequence_length, batch_size=batch_size)
-    lines, size, given = iter(lines), batch_size * sequence_length, False
+    lines, size, given = _texts(lines), batch_size * sequence_length, False
     held = np.empty(0, "int32")
     while chunk := list(islice(lines, _CHUNK)):
         held = np.concatenate([held, _stream(tokenizer.encode_batch(chunk), tokenizer)])

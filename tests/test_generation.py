@@ -305,14 +305,22 @@ def test_new_weights_are_used_and_an_old_model_is_let_go():
 @pytest.mark.parametrize(
     ("prompts", "options", "said"),
     [
-        ("", {}, "at least one character, received ''; None starts"),
-        ([], {}, "prompts must not be empty"),
+        ("", {}, "at least one character, received ''; prompts=None starts"),
+        ([], {}, r"a text or a list of texts, received \[\]"),
+        (5, {}, "a list of texts, received 5"),
+        ("a d\n", {}, r"does not know: ' ', '\\n'"),
         (["a", ""], {}, "at least one character"),
         ([3], {}, "received 3"),
         ("aüb", {}, r"'aüb' holds what the tokenizer \(character\) does not know"),
         ("a", {"max_new_tokens": 0}, "max_new_tokens .* at least 1, received 0"),
         ("a", {"max_new_tokens": -2}, "received -2"),
-        ("a", {"temperature": -0.1}, r"temperature must be 0 \(greedy\) or above, received -0.1"),
+        (
+            "a",
+            {"temperature": -0.1},
+            r"must be 0 \(greedy\) or from 0.0001 to 10,000, received -0.1",
+        ),
+        ("a", {"temperature": 1e-38}, "received 1e-38"),
+        ("a", {"temperature": "1"}, "received '1'"),
         ("a", {"temperature": float("nan")}, "received nan"),
         ("a", {"top_k": 0}, "top_k .* at least 1, received 0"),
         ("a", {"top_p": 0}, "above 0 and at most 1, received 0"),
@@ -321,7 +329,13 @@ def test_new_weights_are_used_and_an_old_model_is_let_go():
         ("a", {"num_beams": 2, "num_return_sequences": 3}, "at most num_beams, which is 2"),
         ("a", {"num_beams": 2, "temperature": 0.5}, "beam search draws nothing"),
         ("a", {"num_return_sequences": 0}, "num_return_sequences"),
-        ("a", {"stop": ""}, "stop must not hold an empty text"),
+        ("a", {"stop": ["a", ""]}, "none empty, received"),
+        ("a", {"stop": [3]}, r"received \[3\]"),
+        ("a", {"stop": "b", "num_beams": 2}, "beam search draws nothing"),
+        ("a", {"on_text": True}, "on_text must be a function, received True"),
+        ("a", {"seed": -1}, "seed .* at least 0, received -1"),
+        ("a", {"seed": 1.5}, "received 1.5"),
+        ("a", {"top_p": "0.5"}, "received '0.5'"),
     ],
 )
 def test_bad_input_is_one_clear_sentence(prompts, options, said):
@@ -335,3 +349,65 @@ def test_a_tokenizer_of_another_vocabulary_is_refused():
         generate(COIN, other, "a")
     with pytest.raises(InputError, match="Sequential has no 'initial_state'"):
         generate(keras.Sequential(), TOKENIZER, "a")
+
+
+ALPHABET = train_tokenizer(["abcdefghijklmnop"], "character")
+
+
+def in_order():
+    """A model that writes the alphabet."""
+    model = Rigged({})
+    model.vocabulary_size = ALPHABET.vocabulary_size
+    ids = [ALPHABET.bos_id, *ALPHABET.encode("abcdefghijklmnop"), ALPHABET.eos_id]
+    model.logits = np.full((ALPHABET.vocabulary_size,) * 2, -70, "float32")
+    model.logits[ids[:-1], ids[1:]] = 0
+    return model
+
+
+@pytest.mark.parametrize("stop", ["defghijk", "defghijklm", "klmnop"])
+def test_streaming_waits_for_a_long_stop_text(stop):
+    pieces = []
+    told = {"on_text": lambda *piece: pieces.append(piece[2])}
+    (text,) = generate(in_order(), ALPHABET, "abc", 13, stop=stop, **told)[0]
+    assert text == "".join(pieces) == "defghijklmnop".partition(stop)[0]
+
+
+@pytest.mark.parametrize("count", [5, 7, 12])
+def test_the_stop_text_that_is_complete_first_counts(count):
+    texts = generate(in_order(), ALPHABET, "a", count, stop=["ef", "defgh"])
+    assert texts == [["bcd"]]
+
+
+def test_no_more_beams_than_there_are_texts():
+    options = {"num_beams": 12, "num_return_sequences": 12}
+    assert generate(COIN, TOKENIZER, "a", 1, **options)[0][:5] == list("abcde")
+    found = generate(RecurrentLanguageModel(SIZE, 4), TOKENIZER, "a", 1, **options)[0]
+    assert sorted(found) == ["", *LETTERS]
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0}])
+def test_logits_that_are_nan_are_said(options):
+    model = Rigged({})
+    model.logits[:] = np.nan
+    with pytest.raises(InputError, match="not numbers"):
+        generate(model, TOKENIZER, "a", 3, **options)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "min_gru"])
+def test_half_precision(cell):
+    model = RecurrentLanguageModel(SIZE, units=8, cell=cell, dtype="mixed_float16")
+    assert len(generate(model, TOKENIZER, "a", 5, num_return_sequences=2)[0]) == 2
+    assert generate(model, TOKENIZER, "a", 2, num_beams=2)
+
+
+def test_a_text_continues_its_prompt():
+    words = train_tokenizer(["users wait, and users write."], "word")
+    model = Rigged({})
+    model.vocabulary_size = words.vocabulary_size
+    ids = words.encode("users wait, and write.")
+    model.logits = np.full((words.vocabulary_size,) * 2, -70, "float32")
+    model.logits[[*ids], [*ids[1:], words.eos_id]] = 0
+    assert generate(model, words, ["users", "users wait"]) == [
+        [" wait, and write."],
+        [", and write."],
+    ]

@@ -123,3 +123,16 @@ def test_bad_options(options, said):
 def test_nothing_to_score():
     with pytest.raises(InputError, match="documents must not be empty"):
         score(RecurrentLanguageModel(TOKENIZER.vocabulary_size, 4), TOKENIZER, [])
+
+
+def test_padding_that_is_impossible_costs_nothing():
+    model = RecurrentLanguageModel(TOKENIZER.vocabulary_size, units=4)
+    model.output_layer.bias.assign(np.where(np.arange(TOKENIZER.vocabulary_size) < 3, -np.inf, 0))
+    together = score(model, TOKENIZER, ["a", "abab"])
+    assert np.isfinite(together).all()
+    assert together[0] == pytest.approx(score(model, TOKENIZER, ["a"])[0], rel=1e-5)
+
+
+def test_another_tokenizer_is_refused():
+    with pytest.raises(InputError, match="not the tokenizer that the model was trained with"):
+        score(RecurrentLanguageModel(5, 4), TOKENIZER, ["a"])
