@@ -94,8 +94,8 @@ class RecurrentLanguageModel(keras.Model):
         self.embedding_dim, self.num_layers = int(embedding_dim), int(num_layers)
         self.cell, self.tied, self.dropout = cell, tied, dropout
         policy = {"dtype": self.dtype_policy}
-        # Keras' default, uniform within ±0.05, leaves the recurrent layers next to nothing to read
-        # at first. A matrix that also makes logits has to start smaller.
+        # Rows as wide as unit-variance inputs, where Keras' default stays within ±0.05. A matrix
+        # that also makes logits has to start smaller.
         stddev = embedding_dim**-0.5 if tied else 1.0
         self.embedding = keras.layers.ReversibleEmbedding(
             *(self.vocabulary_size, self.embedding_dim),
