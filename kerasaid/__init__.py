@@ -34,6 +34,7 @@ _ROOMS = (
     "results",
     "runs",
     "statistics",
+    "sweeps",
     "text",
     "training",
 )

@@ -181,3 +181,26 @@ def confusion_matrix(counts, names):
             colour = "#777777" if right else "white" if count > dark else "black"
             axis.text(column, row, count, ha="center", va="center", color=colour, fontsize=8)
     return axis
+
+
+def bands(table, x, y, by, axis=None):
+    """Draw one column of a table over another: each group's mean, and the range of its rows.
+
+    Args:
+        table: a `pandas.DataFrame`.
+        x, y: names of numeric columns.
+        by: the column that names the groups.
+        axis: matplotlib axes to draw on; new ones otherwise.
+
+    Returns:
+        The axes.
+    """
+    if axis is None:
+        _, axis = plt.subplots(layout="constrained")
+    for number, (name, rows) in enumerate(table.groupby(by, sort=False)):
+        found = rows.groupby(x)[y].agg(["mean", "min", "max"])
+        colour, marker = PALETTE[number % len(PALETTE)], "osD^vP*X"[number % 8]
+        axis.plot(found.index, found["mean"], marker=marker, markersize=4, color=colour, label=name)
+        axis.fill_between(found.index, found["min"], found["max"], color=colour, alpha=0.18, lw=0)
+    axis.legend()
+    return axis

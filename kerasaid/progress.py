@@ -23,7 +23,7 @@ def progress(items, label=""):
         items: a sequence; its length must be known.
         label: what the items are.
     """
-    line = _Line(len(items), label)
+    line = Line(len(items), label)
     try:
         for done, item in enumerate(items):
             line.update(done)
@@ -41,7 +41,7 @@ class Progress(keras.callbacks.Callback):
     """
 
     def on_train_begin(self, logs=None):  # noqa: D102, as in Keras
-        self._line = _Line(self.params.get("epochs") or 1, "epochs")
+        self._line = Line(self.params.get("epochs") or 1, "epochs")
         self._line.update(0)
 
     def on_epoch_end(self, epoch, logs=None):  # noqa: D102
@@ -52,12 +52,20 @@ class Progress(keras.callbacks.Callback):
         self._line.close()
 
 
-class _Line:
+class Line:
+    """The line itself, for loops that are not over a sequence.
+
+    Args:
+        total: how many there are.
+        label: what they are.
+    """
+
     def __init__(self, total, label):
         self.total, self.label, self.handle = total, label, None
         self.start = time.monotonic()
 
     def update(self, done, note=""):
+        """Show how many are done, and a note after it."""
         if os.environ.get("KERASAID_PROGRESS") == "off":
             return
         try:
@@ -78,6 +86,7 @@ class _Line:
             self.handle.update({"text/plain": text}, raw=True)
 
     def close(self):
+        """Empty the line."""
         if self.handle is not None:
             self.handle.update({}, raw=True)  # an empty bundle: nothing to see, nothing to store
             self.handle = None
