@@ -19,6 +19,7 @@ _OUTSIDE = (  # operations that reach outside of the graph, or draw from TensorF
     *("EagerPyFunc", "PyFunc", "PyFuncStateless", "HashTableV2", "MutableHashTableV2"),
     *("RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal"),
     *("Multinomial", "RandomShuffle", "RandomGamma", "RandomPoissonV2"),
+    "ReadVariableOp",  # a variable that is not the model's: those come in as values
 )
 _AT_ONCE = 0.3  # seconds; a compiled call cannot be interrupted, so it should not take long
 _FUSED_FROM = 3e8  # values to update; from here on XLA's fused update repays its compilation
@@ -53,12 +54,12 @@ class Copy:
             variable.assign(weight)  # some optimizers start from the weights
         fresh = type(self.optimizer).from_config(self.optimizer.get_config())
         fresh.build(self.variables["weights"])
-        return [keras.ops.convert_to_numpy(variable) for variable in fresh.variables]
+        return [variable.numpy() for variable in fresh.variables]
 
     def zeros(self):
         """Return the metrics' values at the start of an epoch."""
         self.model.reset_metrics()
-        return [keras.ops.convert_to_numpy(variable) for variable in self.model.metrics_variables]
+        return [variable.numpy() for variable in self.model.metrics_variables]
 
     def loss(self, weights, frozen, totals, x, y, probes=(), training=True):
         """Return the loss of a batch, and what `frozen` and `totals` become.
@@ -116,19 +117,10 @@ def _free(optimizer):
     if bound:
         shared = vars(bound[0]).keys() & vars(common).keys()
         methods = {name: vars(common)[name] for name in shared - {"__init__", "_clip_by_norm"}}
-        methods.update({name: _dense(name) for name in ("assign", "assign_add", "assign_sub")})
         bound = [type("Unbound", tuple(bound), methods)]  # stands before TFOptimizer
     rate = {"_get_current_learning_rate": lambda self: self.rate}
     optimizer.__class__ = type(kind.__name__, (kind, *bound), rate)
     return optimizer
-
-
-def _dense(name):
-    def assign(self, variable, value):
-        # Adds up the rows of a sparse gradient.
-        getattr(variable, name)(keras.ops.cast(keras.ops.convert_to_tensor(value), variable.dtype))
-
-    return assign
 
 
 def _lookups(model, x, y):
@@ -150,10 +142,14 @@ def _lookups(model, x, y):
     ]
     found = {}
     for number, gradient in enumerate(gradients):
+        variable = model.trainable_variables[number]
+        if gradient is None:
+            raise InputError(
+                f"weight {variable.path!r} has no part in the loss, and cannot be trained."
+            )
         if isinstance(gradient, tf.IndexedSlices):
-            variable = model.trainable_variables[number]
-            layer = next((each for each in layers if variable in each.trainable_variables), None)
-            if layer is None or gradient.indices.shape[0] != tf.size(x):
+            layer = next((e for e in layers if any(variable is v for v in e.variables)), None)
+            if layer is None or not np.array_equal(gradient.indices, np.ravel(x)):
                 raise InputError(
                     f"weight {variable.path!r} is looked up, but not once for each number in x: "
                     "this cannot be trained in a sweep. Train it with fit."
@@ -165,7 +161,7 @@ def _lookups(model, x, y):
 def _sparse(rows, x, shape):
     import tensorflow as tf
 
-    values, numbers = tf.reshape(rows, (-1, shape[-1])), tf.reshape(x, [-1])
+    values, numbers = tf.reshape(rows, (-1, shape[-1])), tf.reshape(tf.cast(x, "int32"), [-1])
     return tf.IndexedSlices(values, numbers, tf.constant(tuple(shape)))
 
 
@@ -300,22 +296,12 @@ class TensorFlowStack(Stack):
 
             return _repeat(-(-tf.shape(x)[0] // size), step, [totals])[0]
 
-        # Blocks of any number of steps share one trace.
-        traced, some = (
-            [],
-            [tf.TensorSpec((self.count, None), kind) for kind in ("int32", "float32")],
-        )
-
-        def train_block(state, x, y, orders, rates):
-            if not traced:
-                whole = tf.function(train, autograph=False)
-                traced.append(whole.get_concrete_function(state, x, y, *some))
-            return traced[0](state, x, y, tf.constant(orders), tf.constant(rates))
-
         def named(totals):
             return together(copy.results, totals)
 
-        return train_block, tf.function(test, autograph=False), tf.function(named, autograph=False)
+        # Blocks of any number of steps share one trace.
+        some = [tf.TensorSpec((self.count, None), kind) for kind in ("int32", "float32")]
+        return _traced_once(train, *some), _traced_once(test), _traced_once(named)
 
     @staticmethod
     def memory(copy, x, y):
@@ -344,6 +330,23 @@ class TensorFlowStack(Stack):
         import tensorflow as tf
 
         return tf.convert_to_tensor(array)
+
+
+def _traced_once(function, *last):
+    """Compile a function at its first call; `last` says what its last arguments may be."""
+    import tensorflow as tf
+
+    traced = []
+
+    def call(*values):
+        values = tf.nest.map_structure(tf.convert_to_tensor, values)
+        if not traced:
+            given = values[: len(values) - len(last)]
+            whole = tf.function(function, autograph=False)
+            traced.append(whole.get_concrete_function(*given, *last))
+        return traced[0](*values)
+
+    return call
 
 
 def _repeat(times, step, values):

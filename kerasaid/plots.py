@@ -186,6 +186,8 @@ def confusion_matrix(counts, names):
 def bands(table, x, y, by, axis=None):
     """Draw one column of a table over another: each group's mean, and the range of its rows.
 
+    Where a value is missing, as the loss of a run that diverged, the mean is not drawn.
+
     Args:
         table: a `pandas.DataFrame`.
         x, y: names of numeric columns.
@@ -199,6 +201,7 @@ def bands(table, x, y, by, axis=None):
         _, axis = plt.subplots(layout="constrained")
     for number, (name, rows) in enumerate(table.groupby(by, sort=False)):
         found = rows.groupby(x)[y].agg(["mean", "min", "max"])
+        found[rows.groupby(x)[y].agg(lambda values: values.isna().any())] = np.nan
         colour, marker = PALETTE[number % len(PALETTE)], "osD^vP*X"[number % 8]
         axis.plot(found.index, found["mean"], marker=marker, markersize=4, color=colour, label=name)
         axis.fill_between(found.index, found["min"], found["max"], color=colour, alpha=0.18, lw=0)

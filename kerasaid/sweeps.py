@@ -13,6 +13,7 @@ import json
 import math
 import numbers
 import random
+import re
 import warnings
 
 import keras
@@ -103,6 +104,11 @@ def sweep(
         model.fit(x[order], y[order], batch_size, shuffle=False, validation_data=validation_data)
     ```
 
+    The exceptions: Keras' own ScheduleFreeAdamW, which in 3.15.1 strays from its equations where
+    variables are changed in place, under `fit` on TensorFlow and PyTorch, but not here; and a
+    bias just before a BatchNormalization, whose gradient is nothing but rounding. RMSprop and
+    others that divide a sparse gradient are refused with an untied Embedding on TensorFlow.
+
     A run that diverges stays in the table, with nan or inf as its loss. Training can be
     interrupted: the epochs done so far are in the `result` of the `SweepInterrupted` raised.
     On PyTorch, which cannot stack Keras models, the runs follow one another, with a warning.
@@ -133,8 +139,8 @@ def sweep(
         losses: names for Keras losses or functions of `(y_true, y_pred)`.
         metrics: as in `compile`.
         validation_data: `(x, y)`, evaluated after each epoch.
-        rows: names for arrays of row numbers; a run whose `rows` names one trains on these
-            examples only.
+        rows: names for arrays of row numbers, or for masks; a run whose `rows` names one trains
+            on these examples only.
         memory_mb: what may be used; half of what is free otherwise. Runs that would need more
             are trained in several groups.
 
@@ -146,14 +152,12 @@ def sweep(
             a run that comes twice, a rate that is not above 0, and for a model, data or optimizer
             that cannot be used.
     """
-    x, y = np.asarray(x), np.asarray(y)
-    require_at_least(1, batch_size=batch_size, epochs=epochs)
-    _check_data("", x, y)
+    require_at_least(1, batch_size=batch_size, epochs=epochs, memory_mb=memory_mb or 1)
+    x, y = _checked_data("x and y", (x, y))
     if validation_data is not None:
-        validation_data = tuple(np.asarray(part) for part in validation_data)
-        _check_data("validation ", *validation_data)
+        validation_data = _checked_data("validation_data", validation_data)
     named = _Named(optimizers or {}, losses or {}, rows or {}, len(x))
-    runs = [_complete(run, batch_size) for run in _check_runs(runs)]
+    runs = _checked_runs(runs, batch_size)
     state = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         programs = _programs(build, runs, named, metrics, x, y, validation_data)
@@ -208,7 +212,7 @@ class SweepResult:
         finished = sum(len(program.trained) for program in self._programs)
         raise InputError(f"run {run!r} is not among the {finished} runs that were finished.")
 
-    def plot_history(self, metric="val_loss", by="optimizer", ylabel=None, axis=None):
+    def plot_history(self, metric="loss", by="optimizer", ylabel=None, axis=None):
         """Draw a metric over the epochs: each group's mean, and the range of its runs.
 
         Args:
@@ -225,7 +229,7 @@ class SweepResult:
         return axis
 
     def plot_final(
-        self, metric="val_loss", against="learning_rate", by="optimizer", ylabel=None, axis=None
+        self, metric="loss", against="learning_rate", by="optimizer", ylabel=None, axis=None
     ):
         """Draw a metric at the end over a setting: each group's mean, and the range of its runs.
 
@@ -253,40 +257,52 @@ class _Named:
         self.optimizers, self.losses, self._rows, self._count = optimizers, losses, rows, count
 
     def optimizer(self, name, rate):
-        make = self.optimizers.get(name) or _find(name, "optimizer", _keras_optimizers())
+        make = _find(name, "optimizer", {**_keras_optimizers(), **self.optimizers})
         if not callable(make):
             raise InputError(
                 f"optimizers[{name!r}] must be a function that makes an optimizer from a learning "
                 f"rate, received {make!r}."
             )
+        try:
+            inspect.signature(make).bind(*([] if rate is None else [rate]))
+        except TypeError as error:
+            raise InputError(
+                f"optimizers[{name!r}] cannot be called with "
+                f"{'no learning rate' if rate is None else 'a learning rate'}: {error}."
+            ) from error
         made = make() if rate is None else make(rate)
         if not isinstance(made, keras.optimizers.Optimizer):
             raise InputError(f"optimizers[{name!r}] must return an optimizer, received {made!r}.")
         config = made.get_config()
-        for unsupported in ("use_ema", "gradient_accumulation_steps"):
+        for unsupported in ("use_ema", "gradient_accumulation_steps", "loss_scale_factor"):
             if config.get(unsupported):
                 raise InputError(f"{name}: {unsupported} is not supported in a sweep; use fit.")
-        if isinstance(made, keras.optimizers.LossScaleOptimizer):
-            raise InputError(f"{name}: LossScaleOptimizer is not supported in a sweep; use fit.")
         return made
 
     def loss(self, name):
-        if name in self.losses:
-            return self.losses[name]
         try:
-            return keras.losses.get(name)
+            return keras.losses.get(self.losses.get(name, name))
         except ValueError:
-            known = {k: v for k, v in vars(keras.losses).items() if callable(v)}
-            return _find(name, "loss", {k: k for k in known if k not in ("get", "Loss")})
+            unfit = ("get", "serialize", "deserialize", "Loss")
+            known = [k for k, v in vars(keras.losses).items() if callable(v) and k not in unfit]
+            return keras.losses.get(_find(name, "loss", {k: k for k in (*known, *self.losses)}))
 
     def rows(self, name):
+        everything = np.arange(self._count)
         if name is None:
-            return np.arange(self._count)
+            return everything
         if name not in self._rows:
-            raise InputError(f"there are no rows {name!r}; known are {', '.join(self._rows)}.")
-        chosen = np.asarray(self._rows[name])
-        if chosen.ndim != 1 or not len(chosen) or chosen.min() < 0 or chosen.max() >= self._count:
-            raise InputError(f"rows[{name!r}] must be numbers from 0 to {self._count - 1}.")
+            known = ", ".join(map(str, self._rows)) or "none"
+            raise InputError(f"there are no rows {name!r}; known are: {known}.")
+        try:
+            chosen = everything[self._rows[name]]  # numbers, a mask or a slice
+        except IndexError:
+            chosen = everything[:0]
+        if chosen.ndim != 1 or not len(chosen) or np.min(self._rows[name]) < 0:
+            raise InputError(
+                f"rows[{name!r}] must be row numbers from 0 to {self._count - 1}, or a mask of "
+                f"{self._count} values, received {self._rows[name]!r}."
+            )
         return chosen
 
 
@@ -299,25 +315,34 @@ def _keras_optimizers():
 
 def _find(name, kind, known):
     """Return the entry of a name, however it is capitalised; suggest near ones if there is none."""
+    if name in known:
+        return known[name]
     lower = {key.lower(): key for key in known}
     if isinstance(name, str) and name.lower() in lower:
         return known[lower[name.lower()]]
     near = difflib.get_close_matches(str(name).lower(), lower, n=3)
     offer = " or ".join(lower[key] for key in near) or ", ".join(sorted(known))
-    raise InputError(
-        f"there is no {kind} {name!r}; {'did you mean' if near else 'known are'} {offer}?"
-    )
+    question = f"did you mean {offer}?" if near else f"known are {offer}."
+    raise InputError(f"there is no {kind} {name!r}; {question}")
 
 
-def _check_data(which, x, y):
+def _checked_data(which, data):
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise InputError(f"{which} must be a pair (x, y), received {type(data).__name__}.")
+    try:
+        x, y = (np.asarray(part) for part in data)
+    except ValueError:  # rows of different lengths
+        x = y = np.array("")
+    if any(part.ndim == 0 or part.dtype.kind not in "biuf" for part in (x, y)):
+        raise InputError(f"{which}: a sweep needs one array of numbers for x and one for y.")
     if len(x) != len(y) or len(x) == 0:
-        raise InputError(
-            f"{which}x and y must have one length above 0, received {len(x)}, {len(y)}."
-        )
+        raise InputError(f"{which} must have one length above 0, received {len(x)} and {len(y)}.")
+    return x, y
 
 
-def _check_runs(runs):
-    runs = list(runs)
+def _checked_runs(runs, batch_size):
+    """Return the runs with plain values in all their settings; each must be there once."""
+    runs, known, checked = list(runs), set(), []
     if not runs:
         raise InputError("there are no runs: the grid is empty.")
     for run in runs:
@@ -325,23 +350,34 @@ def _check_runs(runs):
             raise InputError(
                 f"a run must be a dict with an optimizer and a loss, received {run!r}."
             )
-        rate = run.get("learning_rate", 1)
-        if not isinstance(rate, numbers.Real) or not 0 < rate < math.inf:
-            raise InputError(f"learning_rate must be a number above 0, received {rate!r}.")
-        require_at_least(0, seed=run.get("seed", 0), order_seed=run.get("order_seed", 0))
-    known = set()
-    for run in runs:
+        run = {key: _plain(key, value) for key, value in run.items()}
+        run = {"seed": 0, "batch_size": batch_size, **run}
+        if "learning_rate" in run:
+            rate = run["learning_rate"]
+            if not isinstance(rate, numbers.Real) or not 0 < rate < math.inf:
+                raise InputError(f"learning_rate must be a number above 0, received {rate!r}.")
+            run["learning_rate"] = float(rate)
+        require_at_least(0, seed=run["seed"], order_seed=run.get("order_seed", 0))
+        require_at_least(1, batch_size=run["batch_size"])
+        if max(run["seed"], run.get("order_seed", 0)) >= 2**32:
+            raise InputError(f"seeds must be below 2**32, received {run['seed']}.")
         text = repr(sorted(run.items()))
         if text in known:
             raise InputError(f"one run is there twice: {run!r}.")
         known.add(text)
-    return runs
+        checked.append(run)
+    return checked
 
 
-def _complete(run, batch_size):
-    run = {"seed": 0, "batch_size": batch_size, **run}
-    require_at_least(1, batch_size=run["batch_size"])
-    return run
+def _plain(key, value):
+    value = value.item() if isinstance(value, np.generic) else value
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    if not all(part is None or isinstance(part, (str, numbers.Number)) for part in parts):
+        raise InputError(
+            f"{key} must be a number, a text, None or a list of them, received {value!r}: give "
+            "it a name, and look the name up in build."
+        )
+    return value
 
 
 class _Program:
@@ -353,50 +389,60 @@ class _Program:
         self.batch_size, self._make = runs[0]["batch_size"], make
         self.optimizers = [named.optimizer(r["optimizer"], r.get("learning_rate")) for r in runs]
         self.rows = [named.rows(run.get("rows")) for run in runs]
-        self._loss, self._metrics = named.loss(runs[0]["loss"]), list(metrics)
+        self._loss, self._metrics = named.loss(runs[0]["loss"]), metrics
         keras.utils.set_random_seed(runs[0]["seed"])
         self.model = self.compiled(0)
 
     def build(self):
         """Return a new model of this program."""
         try:
-            model = self._make(**self.extra)
+            inspect.signature(self._make).bind(**self.extra)
         except TypeError as error:
-            if "argument" not in str(error):
-                raise
             raise InputError(f"build cannot be called with {self.extra}: {error}.") from error
+        model = self._make(**self.extra)
         if not isinstance(model, keras.Model) or not model.built:
             raise InputError(f"build must return a built Keras model, received {model!r}.")
+        ends = getattr(model, "inputs", None) or [0], getattr(model, "outputs", None) or [0]
+        if any(len(end) > 1 for end in ends):  # a subclassed model does not say
+            raise InputError(f"model {model.name!r} must have one input and one output.")
+        if type(model).train_step is not keras.Model.train_step:
+            raise InputError(
+                f"model {model.name!r} has a train_step of its own, which a sweep would not call: "
+                "train it with fit."
+            )
         return model
 
     def compiled(self, place):
         """Return a new model, compiled as the run at this place asks."""
         model = self.build()
-        # A metric object counts; each model gets its own.
-        metrics = [m if isinstance(m, str) else _again(m) for m in self._metrics]
-        model.compile(self.optimizers[place], self._loss, metrics=metrics)
+        model.compile(self.optimizers[place], self._loss, metrics=self._metrics)
+        if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+            raise InputError("mixed precision is not supported in a sweep; use fit.")
         return model
 
     def check(self, x, y):
         """Try two examples, so that what does not fit is known before anything is trained."""
-        lowest, highest = y.min(), y.max()
-        x, y = x[:2], y[:2]
+        labels, x, y = y, x[:2], y[:2]
         try:
             self.model(x, training=True)  # layers note what they have seen at their first call
             before = _attributes(self.model)
             y_pred = self.model(x, training=True)
-            if _wants_labels(self._loss):
-                _check_labels(lowest, highest, y_pred.shape[-1])
+            _check_labels(self._loss, labels, y_pred)
             self.model.compute_loss(x=x, y=y, y_pred=y_pred)
-            self.model.compute_metrics(x, y, y_pred)
+            results = self.model.compute_metrics(x, y, y_pred)
         except InputError:
             raise
         except Exception as error:
-            reason = next(line for line in str(error).splitlines() if line.strip())
+            reason = _first_line(error)
             raise InputError(
                 f"model {self.model.name!r} and the data, {x.dtype} {x.shape[1:]} to {y.dtype} "
                 f"{y.shape[1:]}, do not fit: {reason}"
             ) from error
+        for name, value in results.items():
+            if np.ndim(value):
+                raise InputError(
+                    f"metric {name!r} has {np.size(value)} values; a sweep needs one number."
+                )
         for place, value in _attributes(self.model).items():
             if before.get(place) != value:
                 raise InputError(
@@ -411,7 +457,7 @@ class _Program:
             keras.utils.set_random_seed(seed)
             model = self.build()
             weights, frozen = (
-                [keras.ops.convert_to_numpy(variable) for variable in variables]
+                [variable.numpy() for variable in variables]
                 for variables in (model.trainable_variables, model.non_trainable_variables)
             )
             known[seed] = weights, frozen, copy.slots(weights)
@@ -425,15 +471,17 @@ class _Program:
             yield from np.array_split(places, -(-len(places) // fitting))
 
     def orders(self, place, epochs):
-        """Return the rows of a run in the order of each epoch, (epochs, rows)."""
+        """Yield the rows of a run in the order of each epoch."""
         seed = self.runs[place].get("order_seed", self.runs[place]["seed"])
         rows = self.rows[place]
-        return np.stack([rows[order] for order in batch_orders(seed, len(rows), epochs)])
+        return (rows[order] for order in batch_orders(seed, len(rows), epochs))
 
 
-def _again(metric):
-    config = isinstance(metric, keras.metrics.Metric) and metric.get_config()
-    return type(metric).from_config(config) if config else metric
+def _first_line(error):
+    """Return the line of Keras' message that says what is wrong."""
+    lines = [re.sub(r"\x1b\[\d+m", "", line).strip() for line in str(error).splitlines()]
+    told = (line for line in lines if line and not line.startswith("Exception encountered"))
+    return next(told, type(error).__name__)
 
 
 def _attributes(model):
@@ -441,6 +489,8 @@ def _attributes(model):
     found = {}
     for layer in model._flatten_layers():
         for name, value in vars(layer).items():
+            if name == "_tracked":  # Keras' own
+                continue
             if isinstance(value, (bool, int, float, str)):
                 found[layer.name, name] = value
             elif isinstance(value, list):
@@ -452,11 +502,12 @@ def _programs(build, runs, named, metrics, x, y, validation_data):
     """Sort the runs into programs, and check each with one batch before any is trained."""
     groups = {}
     for number, run in enumerate(runs):
-        config = named.optimizer(run["optimizer"], run.get("learning_rate")).get_config()
-        shared = {key: value for key, value in run.items() if key not in _STACKED_KEYS}
+        optimizer = named.optimizer(run["optimizer"], run.get("learning_rate"))
+        config = optimizer.get_config()  # two names may stand for one kind, with two schedules
         rest = {k: v for k, v in config.items() if k not in ("learning_rate", "name")}
-        key = json.dumps([shared, rest], default=repr, sort_keys=True)
-        groups.setdefault(key, []).append(number)
+        apart = {k: v for k, v in run.items() if k not in (*_STACKED_KEYS, "optimizer")}
+        key = [type(optimizer).__qualname__, rest, apart]
+        groups.setdefault(json.dumps(key, default=repr, sort_keys=True), []).append(number)
     programs = [
         _Program(numbers, [runs[number] for number in numbers], build, named, metrics)
         for numbers in groups.values()
@@ -465,31 +516,35 @@ def _programs(build, runs, named, metrics, x, y, validation_data):
         program.check(x, y)
         if validation_data is not None:
             program.check(*validation_data)
+        if keras.backend.backend() != "torch":
+            size = program.batch_size
+            program.copy = Copy(program.model, x[:2], y[:2])
+            program.bytes = _stack_of().memory(program.copy, x[:size], y[:size])
     return programs
 
 
-def _wants_labels(loss):
-    return "sparse" in getattr(loss, "__name__", type(loss).__name__).lower()
-
-
-def _check_labels(lowest, highest, classes):
-    if lowest < 0 or highest >= classes:
+def _check_labels(loss, labels, y_pred):
+    if "sparse" not in getattr(loss, "__name__", type(loss).__name__).lower():
+        return
+    labels = labels[labels != getattr(loss, "ignore_class", None)]
+    classes = y_pred.shape[-1]
+    if labels.min() < 0 or labels.max() >= classes:
         raise InputError(
             f"the model has {classes} outputs, so labels must lie between 0 and {classes - 1}, "
-            f"received {lowest} to {highest}."
+            f"received {labels.min()} to {labels.max()}."
         )
 
 
 def _rates(optimizer, steps, known):
     """Return an optimizer's learning rate at each step."""
-    rate = optimizer.get_config()["learning_rate"]
-    if not isinstance(rate, dict):
-        return np.full(steps, rate, "float32")
-    key = json.dumps(rate, sort_keys=True)
+    rate = optimizer._learning_rate  # `learning_rate` would be a schedule's first value
+    if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        return np.full(steps, rate.numpy(), "float32")
+    key = type(rate).__name__, repr(vars(rate))
     if key not in known:
-        schedule = keras.optimizers.schedules.deserialize(rate)
-        known[key] = np.array(keras.ops.vectorized_map(schedule, keras.ops.arange(steps)))
-    return known[key].astype("float32")
+        rates = keras.ops.vectorized_map(rate, keras.ops.arange(steps))
+        known[key] = keras.ops.convert_to_numpy(rates).astype("float32")
+    return known[key]
 
 
 def _train(programs, runs, x, y, epochs, validation_data, memory_mb):
@@ -503,6 +558,7 @@ def _train(programs, runs, x, y, epochs, validation_data, memory_mb):
         train = _train_alone
     budget = psutil.virtual_memory().available / 2 if memory_mb is None else memory_mb * 2**20
     found, line = [], Line(epochs * len(runs), "epochs")
+    line.update(0)
     try:
         for program in programs:
             for epoch, steps, places, logs in train(program, x, y, epochs, validation_data, budget):
@@ -528,19 +584,17 @@ def _stack_of():
 
 def _train_stacked(program, x, y, epochs, validation_data, budget):
     """Train a program's runs side by side; yield what each epoch gave."""
-    stack_of = _stack_of()
-    copy, size = Copy(program.model, x[:2], y[:2]), program.batch_size
-    fitting = max(1, int(budget // stack_of.memory(copy, x[:size], y[:size])))
-    for places in program.groups(fitting):
-        orders = np.stack([program.orders(place, epochs) for place in places])
-        steps, known = -(-orders.shape[2] // size), {}
+    copy, size = program.copy, program.batch_size
+    for places in program.groups(max(1, int(budget // program.bytes))):
+        orders = [program.orders(place, epochs) for place in places]
+        steps, known = -(-len(program.rows[places[0]]) // size), {}
         rates = np.stack([_rates(program.optimizers[p], epochs * steps, known) for p in places])
-        stack = stack_of(copy, *program.initial_values(places, copy), size, epochs * steps)
+        stack = _stack_of()(copy, *program.initial_values(places, copy), size, epochs * steps)
         data = stack.put([x, y])
         held_out = validation_data and stack.put(validation_data)
         for epoch in range(epochs):
             now = rates[:, epoch * steps : (epoch + 1) * steps]
-            logs = stack.epoch(*data, orders[:, epoch], now)
+            logs = stack.epoch(*data, np.stack([next(order) for order in orders]), now)
             if held_out:
                 found = stack.evaluate(*held_out)
                 logs.update({f"val_{name}": values for name, values in found.items()})
@@ -564,4 +618,4 @@ def _train_alone(program, x, y, epochs, validation_data, budget):
             steps = epoch * -(-len(rows) // program.batch_size)
             yield epoch, steps, [place], history.history
         variables = model.trainable_variables + model.non_trainable_variables
-        program.trained[program.numbers[place]] = [keras.ops.convert_to_numpy(v) for v in variables]
+        program.trained[program.numbers[place]] = [v.numpy() for v in variables]

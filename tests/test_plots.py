@@ -2,6 +2,7 @@ import base64
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 
 matplotlib.use("agg")
@@ -120,3 +121,26 @@ def test_the_confusion_matrix_pales_what_is_right():
 
 def test_a_large_confusion_matrix_has_no_numbers():
     assert len(plots.confusion_matrix(np.eye(30, dtype=int), range(30)).texts) == 0
+
+
+def test_bands_show_the_mean_and_the_range_of_each_group():
+    table = pd.DataFrame(
+        {"rate": [1, 1, 2, 2, 1, 2], "loss": [4.0, 2.0, 1.0, 2.0, 7.0, 5.0], "name": [*"aaaabb"]}
+    )
+    axis = plots.bands(table, "rate", "loss", "name")
+    assert [line.get_label() for line in axis.lines] == ["a", "b"]
+    assert axis.lines[0].get_ydata().tolist() == [3.0, 1.5]
+    edges = axis.collections[0].get_paths()[0].vertices
+    assert {tuple(edge) for edge in edges} == {(1, 2), (1, 4), (2, 1), (2, 2)}
+    assert axis.get_legend() is not None
+
+
+def test_bands_are_drawn_on_the_axes_given():
+    _, axis = plt.subplots()
+    table = pd.DataFrame({"x": [1, 2], "y": [3.0, 4.0], "by": ["a", "a"]})
+    assert plots.bands(table, "x", "y", "by", axis) is axis
+
+
+def test_bands_leave_out_the_mean_where_a_run_diverged():
+    table = pd.DataFrame({"x": [1, 1, 2, 2], "y": [1.0, 3.0, np.nan, 3.0], "by": ["a"] * 4})
+    assert np.isnan(plots.bands(table, "x", "y", "by").lines[0].get_ydata()[1])

@@ -109,7 +109,7 @@ def alone(build, run, x, y, batch_size=16, epochs=1, metrics=("accuracy",), vali
 
 def arrays(model):
     variables = model.trainable_variables + model.non_trainable_variables
-    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+    return [variable.numpy() for variable in variables]
 
 
 def assert_same(result, number, model, logs, atol=1e-5):
@@ -143,7 +143,7 @@ KINDS = {
     ("kind", "optimizer"),
     [
         *itertools.product(KINDS, ["momentum", "Adam"]),
-        *(("embedding", name) for name in ("Lion", "Muon", "clipped together")),
+        *(("embedding", name) for name in ("SGD", "Lion", "Muon", "clipped together")),
         ("tied", "RMSprop"),
         ("convolutional", "Muon"),
         ("recurrent", "clipped each"),
@@ -200,6 +200,26 @@ def test_it_draws_batches_as_fit_in_memory_does():
     assert_same(run_many(runs=runs, epochs=2), 1, model, {})
 
 
+def test_schedules_of_one_optimizer_share_a_program(monkeypatch):
+    counts, make = [], _stacked.Stack.__init__
+
+    def counted(self, copy, weights, *rest):
+        counts.append(len(weights))
+        make(self, copy, weights, *rest)
+
+    monkeypatch.setattr(_stacked.Stack, "__init__", counted)
+    runs = grid(
+        optimizer=["Adam", "cosine", "SGD", "steps"],
+        loss="cross-entropy",
+        learning_rate=0.03,
+        seed=[0, 1],
+    )
+    result = run_many(runs=runs)
+    assert counts == [4, 4]
+    for number in (1, 3, 7):
+        assert_same(result, number, *alone(dense, runs[number], X, Y, metrics=()))
+
+
 def test_the_order_of_the_batches_can_have_a_seed_of_its_own():
     runs = grid(
         optimizer="Adam", loss="cross-entropy", learning_rate=0.01, seed=1, order_seed=[1, 9]
@@ -233,6 +253,35 @@ def test_batch_sizes_arguments_of_build_and_rows_can_differ():
         expected = alone(build, runs[number], X[rows], Y[rows], batch_size=size, metrics=())
         assert_same(result, number, *expected)
     assert result.final["step"].tolist() == [5, 3, 5, 2, 2]
+
+
+def test_rows_can_be_a_mask_and_numbers_can_be_numpys():
+    mask = np.zeros(70, bool)
+    mask[10:30] = True
+    run = {"optimizer": "Adam", "loss": "cross-entropy", "learning_rate": 1, "seed": np.int64(3)}
+    runs = [{**run, "rows": "mask"}, {**run, "learning_rate": np.float32(0.1)}]
+    result = run_many(runs=runs, rows={"mask": mask})
+    plain = [{**each, "seed": 3, "learning_rate": float(each["learning_rate"])} for each in runs]
+    assert_same(result, 0, *alone(dense, plain[0], X[mask], Y[mask], metrics=()), atol=1e-4)
+    assert_same(result, 1, *alone(dense, plain[1], X, Y, metrics=()))
+
+
+def test_two_embeddings_and_recurrent_dropout_work_too():
+    def build():
+        tokens = keras.Input((5,), dtype="int32")
+        x = keras.layers.Embedding(12, 4)(tokens) + keras.layers.Embedding(12, 4)(tokens)
+        x = keras.layers.LSTM(3, recurrent_dropout=0.3, dropout=0.2)(x)
+        return keras.Model(tokens, keras.layers.Dense(3)(x))
+
+    runs = grid(optimizer="Adam", loss="cross-entropy", learning_rate=0.01, seed=[0, 1])
+    result = run_many(build, TOKENS, Y[:40], runs=runs)
+    assert_same(result, 1, *alone(build, runs[1], TOKENS, Y[:40], metrics=()))
+
+
+def test_an_ignored_class_is_no_label():
+    losses = {"ce": keras.losses.SparseCategoricalCrossentropy(True, ignore_class=-1)}
+    runs = grid(optimizer="SGD", loss="ce", seed=[0, 1])
+    assert len(run_many(y=np.where(Y == 2, -1, Y), runs=runs, losses=losses).final) == 2
 
 
 def test_metrics_and_losses_are_those_asked_for():
@@ -277,7 +326,7 @@ def test_little_memory_means_several_groups_with_the_same_results(monkeypatch):
     together = run_many(runs=runs)
     kind = sweeps._stack_of()
     monkeypatch.setattr(kind, "memory", staticmethod(lambda *_: 2**20))
-    apart = run_many(runs=runs, memory_mb=3.5)
+    apart = run_many(runs=runs, memory_mb=3)
     assert counts == [7, 3, 2, 2]
     assert np.allclose(together.final["loss"], apart.final["loss"], atol=1e-6)
 
@@ -443,6 +492,39 @@ class Twice(keras.layers.Layer):
         return self.table(x)[:, 0] + self.table(x)[:, 1]
 
 
+class Shifted(Twice):
+    def call(self, x):
+        return keras.ops.mean(self.table((x + 1) % 12), axis=1)
+
+
+class Unseeded(keras.layers.Layer):
+    def call(self, x):
+        return keras.random.dropout(x, 0.5)
+
+
+class Idle(keras.layers.Layer):
+    def build(self, shape):
+        self.unused = self.add_weight(shape=(2,), name="unused")
+
+    def call(self, x):
+        return x
+
+
+class Own(keras.Model):
+    def train_step(self, data):
+        return super().train_step(data)
+
+
+def own():
+    pixels = keras.Input((6,))
+    return Own(pixels, keras.layers.Dense(3)(pixels))
+
+
+def two_ends():
+    first, second = keras.Input((6,)), keras.Input((6,))
+    return keras.Model([first, second], keras.layers.Dense(3)(first + second))
+
+
 def after(layer, shape=(6,)):
     layers = [keras.Input(shape), layer, keras.layers.Dense(3)]
     return lambda: keras.Sequential(layers)
@@ -462,15 +544,34 @@ def after(layer, shape=(6,)):
         ({"seed": -1}, "seed must be a whole number of at least 0"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1"),
         ({"width": 3}, "build cannot be called with {'width': 3}"),
-        ({"rows": "most"}, "no rows 'most'; known are few, none, far"),
-        ({"rows": "none"}, "must be numbers from 0 to 69"),
-        ({"rows": "far"}, "must be numbers from 0 to 69"),
+        ({"rows": "most"}, "no rows 'most'; known are: few, none, far"),
+        ({"rows": "none"}, "must be row numbers from 0 to 69"),
+        ({"rows": "far"}, "must be row numbers from 0 to 69"),
         ({"twice": True}, "one run is there twice"),
         ({"not a dict": True}, "a run must be a dict"),
         ({"epochs": 0}, "epochs must be a whole number of at least 1"),
         ({"x": X[:0], "y": Y[:0]}, "one length above 0"),
-        ({"y": Y[:5]}, "one length above 0, received 70, 5"),
-        ({"x": X[:, :4]}, "do not fit"),
+        ({"y": Y[:5]}, "one length above 0, received 70 and 5"),
+        ({"x": X[:, :4]}, "do not fit: .*to have value 6, but received"),
+        ({"x": {"a": X}}, "needs one array of numbers for x"),
+        ({"x": [X, X]}, "one length above 0, received 2 and 70"),
+        ({"y": np.array(["a"] * 70)}, "needs one array of numbers for x and one for y"),
+        ({"validation_data": (X, Y, Y)}, r"must be a pair \(x, y\)"),
+        ({"validation_data": X}, r"must be a pair \(x, y\), received ndarray"),
+        ({"memory_mb": -1}, "memory_mb must be a whole number of at least 1, received -1"),
+        ({"seed": 2**32}, "seeds must be below"),
+        ({"dropout": np.zeros(3)}, "dropout must be a number, a text, None or a list"),
+        (
+            {"metrics": [keras.metrics.F1Score()], "y": np.eye(3)[Y], "loss": "mse"},
+            "metric 'f1_score' has 3 values",
+        ),
+        ({"build": lambda: own()}, "train_step of its own"),
+        ({"build": lambda: two_ends()}, "must have one input and one output"),
+        ({"optimizer": "mne", "optimizers": {"mine": keras.optimizers.SGD}}, "did you mean mine"),
+        (
+            {"optimizers": {"SGD": lambda: keras.optimizers.SGD()}},
+            "cannot be called with a learning",
+        ),
         ({"y": Y + 1}, "labels must lie between 0 and 2, received 1 to 3"),
         ({"y": np.stack([Y, Y, Y, Y], 1)}, "do not fit"),
         ({"validation_data": (X[:, :4], Y)}, "do not fit"),
@@ -495,7 +596,7 @@ def test_bad_input_is_refused_before_any_training(monkeypatch, change, message):
     run = {"optimizer": "SGD", "loss": "cross-entropy", "learning_rate": 0.1}
     given = {"build": dense, "x": X, "y": Y, "losses": LOSSES}
     given["rows"] = {"few": np.arange(5), "none": np.arange(0), "far": np.array([70])}
-    keys = {"optimizer", "loss", "learning_rate", "seed", "batch_size", "width"}
+    keys = {"optimizer", "loss", "learning_rate", "seed", "batch_size", "width", "dropout"}
     run.update({key: value for key, value in change.items() if key in keys})
     if isinstance(change.get("rows"), str):
         run["rows"] = change["rows"]
@@ -515,7 +616,10 @@ def test_bad_input_is_refused_before_any_training(monkeypatch, change, message):
     [
         (after(InPython()), X, "EagerPyFunc works outside"),
         (after(OwnGenerator()), X, "RandomStandardNormal works outside"),
+        (after(Unseeded()), X, "ReadVariableOp works outside"),
+        (after(Idle()), X, "idle/unused' has no part in the loss"),
         (after(Twice(), (5,)), np.tile(TOKENS, (2, 1))[:70], "not once for each number in x"),
+        (after(Shifted(), (5,)), np.tile(TOKENS, (2, 1))[:70], "not once for each number in x"),
     ],
 )
 def test_layers_that_cannot_be_copied_are_refused(monkeypatch, build, x, message):

@@ -73,6 +73,48 @@ WRONG = {
             "    return math.ceil(accuracy * (1 - accuracy) * (1.96 / (half_width / 2)) ** 2)"
         ),
     },
+    ("02_loss_functions", 1): {
+        "the sign outside": (
+            "def huber_slope(error, delta):\n"
+            "    return np.where(np.abs(error) <= delta, error, np.sign(error))"
+        ),
+        "no sign outside": (
+            "def huber_slope(error, delta):\n"
+            "    return np.where(np.abs(error) <= delta, error, delta)"
+        ),
+        "of the square, not halved": (
+            "def huber_slope(error, delta):\n    return np.clip(2 * error, -delta, delta)"
+        ),
+        "the loss itself": (
+            "def huber_slope(error, delta):\n"
+            "    size = np.abs(error)\n"
+            "    return np.where(size <= delta, error**2 / 2, delta * (size - delta / 2))"
+        ),
+        "truth less prediction": (
+            "def huber_slope(error, delta):\n    return -np.clip(error, -delta, delta)"
+        ),
+    },
+    ("02_loss_functions", 2): {
+        "sides swapped": (
+            "def pinball(error, q):\n    return np.where(error < 0, (q - 1) * error, q * error)"
+        ),
+        "negative costs": (
+            "def pinball(error, q):\n    return np.where(error < 0, q * error, (1 - q) * error)"
+        ),
+        "squared": ("def pinball(error, q):\n    return np.where(error < 0, q, 1 - q) * error**2"),
+        "absolute error": "def pinball(error, q):\n    return np.abs(error) / 2",
+        "twice": (
+            "def pinball(error, q):\n    return 2 * np.where(error < 0, q, 1 - q) * np.abs(error)"
+        ),
+    },
+    ("02_loss_functions", 3): {
+        "divided by the weight": "def undo_weights(r, w):\n    return r / w",
+        "the weights once more": ("def undo_weights(r, w):\n    return w * r / (w * r + 1 - r)"),
+        "the odds": "def undo_weights(r, w):\n    return r / (1 - r) / w",
+        "the weight on the wrong side": (
+            "def undo_weights(r, w):\n    return (1 - r) / (1 - r + w * r)"
+        ),
+    },
     ("05_lstm_text_generator", 1): {
         "perplexity of the sum": (
             "def yardsticks(nats, tokens, characters):\n"
@@ -149,6 +191,78 @@ WRONG = {
             "    return sum(np.log2(np.count_nonzero(weights)) for weights in slots)"
         ),
     },
+    ("03_optimizers", 1): {
+        "plain momentum": (
+            "def nesterov(w, g, state, rate=0.01, beta=0.9):\n"
+            "    state['m'] = beta * state['m'] - rate * g\n"
+            "    return w + state['m']"
+        ),
+        "with the old velocity": (
+            "def nesterov(w, g, state, rate=0.01, beta=0.9):\n"
+            "    old = state['m']\n"
+            "    state['m'] = beta * old - rate * g\n"
+            "    return w + beta * old - rate * g"
+        ),
+        "the velocity is not kept": (
+            "def nesterov(w, g, state, rate=0.01, beta=0.9):\n"
+            "    m = beta * state['m'] - rate * g\n"
+            "    return w + beta * m - rate * g"
+        ),
+    },
+    ("03_optimizers", 2): {
+        "each by itself": (
+            "def clip_by_global_norm(gradients, limit):\n"
+            "    norms = [max(np.linalg.norm(g), limit) for g in gradients]\n"
+            "    return [g * limit / norm for g, norm in zip(gradients, norms)]"
+        ),
+        "always as long as the limit": (
+            "def clip_by_global_norm(gradients, limit):\n"
+            "    norm = np.sqrt(sum(np.sum(g**2) for g in gradients)) + 1e-12\n"
+            "    return [g * limit / norm for g in gradients]"
+        ),
+        "norms added up": (
+            "def clip_by_global_norm(gradients, limit):\n"
+            "    norm = sum(np.linalg.norm(g) for g in gradients)\n"
+            "    return [g * limit / max(norm, limit) for g in gradients]"
+        ),
+        "nothing over nothing": (
+            "def clip_by_global_norm(gradients, limit):\n"
+            "    norm = np.sqrt(sum(np.sum(g**2) for g in gradients))\n"
+            "    with np.errstate(all='ignore'):\n"
+            "        return [g * np.fmin(limit, norm) / norm for g in gradients]"
+        ),
+    },
+    ("03_optimizers", 3): {
+        "begins at zero": (
+            "class WarmUp(keras.optimizers.schedules.LearningRateSchedule):\n"
+            "    def __init__(self, rate, warmup_steps):\n"
+            "        self.rate, self.warmup_steps = rate, warmup_steps\n"
+            "    def __call__(self, step):\n"
+            "        share = keras.ops.cast(step, 'float32') / self.warmup_steps\n"
+            "        return self.rate * keras.ops.minimum(share, 1.0)\n"
+            "    def get_config(self):\n"
+            "        return {'rate': self.rate, 'warmup_steps': self.warmup_steps}"
+        ),
+        "rises for ever": (
+            "class WarmUp(keras.optimizers.schedules.LearningRateSchedule):\n"
+            "    def __init__(self, rate, warmup_steps):\n"
+            "        self.rate, self.warmup_steps = rate, warmup_steps\n"
+            "    def __call__(self, step):\n"
+            "        return self.rate * (keras.ops.cast(step, 'float32') + 1) / self.warmup_steps\n"
+            "    def get_config(self):\n"
+            "        return {'rate': self.rate, 'warmup_steps': self.warmup_steps}"
+        ),
+        "cannot be saved": (
+            "class WarmUp(keras.optimizers.schedules.LearningRateSchedule):\n"
+            "    def __init__(self, rate, warmup_steps):\n"
+            "        self.rate, self.warmup_steps = rate, warmup_steps\n"
+            "    def __call__(self, step):\n"
+            "        share = (keras.ops.cast(step, 'float32') + 1) / self.warmup_steps\n"
+            "        return self.rate * keras.ops.minimum(share, 1.0)\n"
+            "    def get_config(self):\n"
+            "        return {'rate': self.rate}"
+        ),
+    },
     ("04_tokenizers", 1): {
         "code points": "def utf8_length(text):\n    return len(text)",
         "one or three": (
@@ -192,6 +306,16 @@ WRONG = {
             "def unknown_rate(train_words, valid_words, size):\n"
             "    known = {w for w, _ in Counter(train_words).most_common(size)}\n"
             "    return sum(w not in known for w in valid_words)"
+        ),
+        "the first words seen": (
+            "def unknown_rate(train_words, valid_words, size):\n"
+            "    known = list(dict.fromkeys(train_words))[:size]\n"
+            "    return sum(w not in known for w in valid_words) / len(valid_words)"
+        ),
+        "the first words of the alphabet": (
+            "def unknown_rate(train_words, valid_words, size):\n"
+            "    known = sorted(set(train_words))[:size]\n"
+            "    return sum(w not in known for w in valid_words) / len(valid_words)"
         ),
     },
     ("04_tokenizers", 3): {
