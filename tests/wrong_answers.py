@@ -210,6 +210,12 @@ WRONG = {
         ),
     },
     ("03_optimizers", 2): {
+        "the largest alone": (
+            "def clip_by_global_norm(gradients, limit):\n"
+            "    largest = max(np.linalg.norm(g) for g in gradients)\n"
+            "    whole = np.sqrt(sum(np.sum(g**2) for g in gradients))\n"
+            "    return [g * limit / whole if largest > limit else g for g in gradients]"
+        ),
         "each by itself": (
             "def clip_by_global_norm(gradients, limit):\n"
             "    norms = [max(np.linalg.norm(g), limit) for g in gradients]\n"
@@ -249,6 +255,17 @@ WRONG = {
             "        self.rate, self.warmup_steps = rate, warmup_steps\n"
             "    def __call__(self, step):\n"
             "        return self.rate * (keras.ops.cast(step, 'float32') + 1) / self.warmup_steps\n"
+            "    def get_config(self):\n"
+            "        return {'rate': self.rate, 'warmup_steps': self.warmup_steps}"
+        ),
+        "looks at the step in Python": (
+            "class WarmUp(keras.optimizers.schedules.LearningRateSchedule):\n"
+            "    def __init__(self, rate, warmup_steps):\n"
+            "        self.rate, self.warmup_steps = rate, warmup_steps\n"
+            "    def __call__(self, step):\n"
+            "        if step < self.warmup_steps:\n"
+            "            return self.rate * (float(step) + 1) / self.warmup_steps\n"
+            "        return self.rate\n"
             "    def get_config(self):\n"
             "        return {'rate': self.rate, 'warmup_steps': self.warmup_steps}"
         ),
