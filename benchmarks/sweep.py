@@ -192,7 +192,7 @@ def draw(found):
     copies = [each["copies"] for each in found]
     for axis, key, label in zip(panels, ("s_each", "mb_each"), ("seconds", "megabytes")):
         axis.plot(copies, [each[key] for each in found], "o-")
-        axis.set(xscale="log", yscale="log", xlabel="copies", ylabel=f"{label} for each copy")
+        axis.set(xscale="log", xlabel="copies", ylabel=f"{label} for each copy", ylim=(0, None))
         axis.set_xticks(copies, copies)
         axis.minorticks_off()
     path = Path(__file__).parents[1] / "reports" / "sweep_growth.png"
