@@ -7,6 +7,7 @@ works on all of them at once. Run k is the same run that `fit` would have done a
 """
 
 import difflib
+import functools
 import inspect
 import itertools
 import json
@@ -255,8 +256,10 @@ class _Named:
 
     def __init__(self, optimizers, losses, rows, count):
         self.optimizers, self.losses, self._rows, self._count = optimizers, losses, rows, count
+        self.made = functools.cache(self.optimizer)  # to be looked at, not to train with
 
     def optimizer(self, name, rate):
+        """Return a new optimizer."""
         make = _find(name, "optimizer", {**_keras_optimizers(), **self.optimizers})
         if not callable(make):
             raise InputError(
@@ -387,11 +390,13 @@ class _Program:
         self.numbers, self.runs, self.trained = numbers, runs, {}
         self.extra = {key: value for key, value in runs[0].items() if key not in _OWN_KEYS}
         self.batch_size, self._make = runs[0]["batch_size"], make
-        self.optimizers = [named.optimizer(r["optimizer"], r.get("learning_rate")) for r in runs]
+        self._optimizers = [(run["optimizer"], run.get("learning_rate")) for run in runs]
+        self._named = named
         self.rows = [named.rows(run.get("rows")) for run in runs]
         self._loss, self._metrics = named.loss(runs[0]["loss"]), metrics
         keras.utils.set_random_seed(runs[0]["seed"])
         self.model = self.compiled(0)
+        self._initial = {runs[0]["seed"]: _values(self.model)}
 
     def build(self):
         """Return a new model of this program."""
@@ -415,7 +420,8 @@ class _Program:
     def compiled(self, place):
         """Return a new model, compiled as the run at this place asks."""
         model = self.build()
-        model.compile(self.optimizers[place], self._loss, metrics=self._metrics)
+        optimizer = self._named.optimizer(*self._optimizers[place])
+        model.compile(optimizer, self._loss, metrics=self._metrics)
         if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
             raise InputError("mixed precision is not supported in a sweep; use fit.")
         return model
@@ -453,15 +459,17 @@ class _Program:
     def initial_values(self, places, copy):
         """Return weights, frozen values and slots of some runs, as `fit` would have found them."""
         known = {}
-        for seed in {self.runs[place]["seed"] for place in places}:
+        for seed in dict.fromkeys(self.runs[place]["seed"] for place in places):
             keras.utils.set_random_seed(seed)
-            model = self.build()
-            weights, frozen = (
-                [variable.numpy() for variable in variables]
-                for variables in (model.trainable_variables, model.non_trainable_variables)
-            )
-            known[seed] = weights, frozen, copy.slots(weights)
+            known[seed] = self._initial.get(seed) or _values(self.build())
+        slots = copy.slots([weights for weights, _ in known.values()])
+        known = {seed: (*values, own) for (seed, values), own in zip(known.items(), slots)}
         return zip(*(known[self.runs[place]["seed"]] for place in places))
+
+    def rates(self, places, steps):
+        """Return the learning rates of some runs at each step."""
+        rates = {key: _rates(self._named.made(*key), steps) for key in set(self._optimizers)}
+        return np.stack([rates[self._optimizers[place]] for place in places])
 
     def groups(self, fitting):
         """Yield the places of runs that train side by side: as many rows, and not too many runs."""
@@ -475,6 +483,20 @@ class _Program:
         seed = self.runs[place].get("order_seed", self.runs[place]["seed"])
         rows = self.rows[place]
         return (rows[order] for order in batch_orders(seed, len(rows), epochs))
+
+
+def _values(model):
+    """Return a model's weights, and what is frozen, as two lists of arrays."""
+    kinds = model.trainable_variables, model.non_trainable_variables
+    return [[variable.numpy() for variable in variables] for variables in kinds]
+
+
+def _rates(optimizer, steps):
+    rate = optimizer._learning_rate  # `learning_rate` would be a schedule's first value
+    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        rates = keras.ops.vectorized_map(rate, keras.ops.arange(steps))
+        return keras.ops.convert_to_numpy(rates).astype("float32")
+    return np.full(steps, rate.numpy(), "float32")
 
 
 def _first_line(error):
@@ -502,7 +524,7 @@ def _programs(build, runs, named, metrics, x, y, validation_data):
     """Sort the runs into programs, and check each with one batch before any is trained."""
     groups = {}
     for number, run in enumerate(runs):
-        optimizer = named.optimizer(run["optimizer"], run.get("learning_rate"))
+        optimizer = named.made(run["optimizer"], run.get("learning_rate"))
         config = optimizer.get_config()  # two names may stand for one kind, with two schedules
         rest = {k: v for k, v in config.items() if k not in ("learning_rate", "name")}
         apart = {k: v for k, v in run.items() if k not in (*_STACKED_KEYS, "optimizer")}
@@ -533,18 +555,6 @@ def _check_labels(loss, labels, y_pred):
             f"the model has {classes} outputs, so labels must lie between 0 and {classes - 1}, "
             f"received {labels.min()} to {labels.max()}."
         )
-
-
-def _rates(optimizer, steps, known):
-    """Return an optimizer's learning rate at each step."""
-    rate = optimizer._learning_rate  # `learning_rate` would be a schedule's first value
-    if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-        return np.full(steps, rate.numpy(), "float32")
-    key = type(rate).__name__, repr(vars(rate))
-    if key not in known:
-        rates = keras.ops.vectorized_map(rate, keras.ops.arange(steps))
-        known[key] = keras.ops.convert_to_numpy(rates).astype("float32")
-    return known[key]
 
 
 def _train(programs, runs, x, y, epochs, validation_data, memory_mb):
@@ -587,8 +597,8 @@ def _train_stacked(program, x, y, epochs, validation_data, budget):
     copy, size = program.copy, program.batch_size
     for places in program.groups(max(1, int(budget // program.bytes))):
         orders = [program.orders(place, epochs) for place in places]
-        steps, known = -(-len(program.rows[places[0]]) // size), {}
-        rates = np.stack([_rates(program.optimizers[p], epochs * steps, known) for p in places])
+        steps = -(-len(program.rows[places[0]]) // size)
+        rates = program.rates(places, epochs * steps)
         stack = _stack_of()(copy, *program.initial_values(places, copy), size, epochs * steps)
         data = stack.put([x, y])
         held_out = validation_data and stack.put(validation_data)

@@ -423,6 +423,16 @@ def test_the_fused_update_changes_nothing(monkeypatch, optimizer):
     assert_same(result, 1, *alone(dense, runs[1], X, Y, metrics=()))
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX maps everything")
+def test_the_accuracy_is_not_computed_in_a_loop_over_the_copies():
+    run_many(optimizer="SGD", metrics=["accuracy"])
+    import tensorflow as tf
+
+    scores = tf.constant(RNG.normal(size=(4, 5, 3)))
+    found = tf.vectorized_map(keras.ops.argmax, scores, fallback_to_while_loop=False)
+    np.testing.assert_array_equal(found, np.argmax(scores.numpy().reshape(4, -1), axis=-1))
+
+
 def test_an_update_with_matrix_products_is_not_fused():
     model = dense()
     model.compile(keras.optimizers.Muon(), LOSSES["cross-entropy"])
