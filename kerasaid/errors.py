@@ -17,6 +17,12 @@ class InputError(OneLineError, ValueError):
     """
 
 
+def require_dropout(dropout):
+    """Raise InputError unless a rate of dropout is at least 0 and below 1."""
+    if not isinstance(dropout, numbers.Real) or not 0 <= dropout < 1:
+        raise InputError(f"dropout must be at least 0 and below 1, received {dropout!r}.")
+
+
 def require_at_least(minimum, **parameters):
     """Raise unless every parameter is a whole number of at least `minimum`.
 

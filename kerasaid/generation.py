@@ -72,7 +72,8 @@ def generate(
 
     Raises:
         InputError: for values outside these ranges, an empty prompt, a prompt that the tokenizer
-            cannot read, a tokenizer whose vocabulary is not the model's, or logits that are nan.
+            cannot read, a tokenizer whose vocabulary is not the model's, more tokens than the
+            model's `sequence_length` where it has one, or logits that are nan.
     """
     _check(model, tokenizer, max_new_tokens, temperature, top_k, top_p)
     require_at_least(1, num_beams=num_beams, num_return_sequences=num_return_sequences)
@@ -95,6 +96,7 @@ def generate(
         )
     encoded = _encode(tokenizer, prompts)
     rows = num_beams if beams else num_return_sequences
+    _check_room(model, encoded, max_new_tokens)
     forced = _forced(encoded, rows, max_new_tokens, tokenizer)
     possible = np.ones(len(forced), bool)
     if beams:
@@ -220,6 +222,17 @@ def _encode(tokenizer, prompts):
             )
         encoded.append([tokenizer.bos_id, *ids])
     return encoded
+
+
+def _check_room(model, encoded, max_new_tokens):
+    """Raise InputError where a model with a limit would have to read more tokens than that."""
+    room, longest = getattr(model, "sequence_length", None), max(map(len, encoded))
+    if room is not None and longest + max_new_tokens - 1 > room:
+        raise InputError(
+            f"the model reads at most {room} tokens; a prompt of {longest - 1} and its beginning "
+            f"leave room for max_new_tokens={max(0, room - longest + 1)}, "
+            f"received {max_new_tokens}."
+        )
 
 
 def _forced(encoded, rows, max_new_tokens, tokenizer):

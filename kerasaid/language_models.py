@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasaid.errors import InputError, require_at_least
+from kerasaid.errors import InputError, require_at_least, require_dropout
 from kerasaid.layers import MinGRU
 from kerasaid.text import pad
 
@@ -82,8 +82,7 @@ class RecurrentLanguageModel(keras.Model):
         )
         if cell not in _CELLS:
             raise InputError(f"cell must be one of {', '.join(_CELLS)}, received {cell!r}.")
-        if not 0 <= dropout < 1:
-            raise InputError(f"dropout must be at least 0 and below 1, received {dropout!r}.")
+        require_dropout(dropout)
         if tied and embedding_dim != units:
             raise InputError(
                 f"a tied output needs embedding_dim equal to units, received {embedding_dim} "

@@ -1,0 +1,128 @@
+"""Keras' attention with a memory of past keys and values, and with rotary positions."""
+
+import keras
+from keras import ops
+
+from kerasaid.errors import InputError
+from kerasaid.layers.rotary_embedding import RotaryEmbedding
+
+
+@keras.saving.register_keras_serializable(package="kerasaid")
+class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
+    """`keras.layers.MultiHeadAttention` that can go on where it stopped.
+
+    Writing text one token at a time, all keys and values but the newest are those of the step
+    before. A cache keeps them, so that a step costs one position instead of all. Weights, names
+    and results are those of Keras' layer.
+
+    Example:
+
+    >>> import numpy as np
+    >>> layer = CachedMultiHeadAttention(num_heads=2, key_dim=4)
+    >>> x = np.ones((1, 3, 8), "float32")
+    >>> cache = np.zeros((1, 2, 10, 2, 4), "float32")  # room for 10 positions
+    >>> output, cache = layer(x, x, cache=cache, cache_update_index=0)
+    >>> tuple(output.shape), tuple(cache.shape)
+    ((1, 3, 8), (1, 2, 10, 2, 4))
+
+    Args:
+        num_heads, key_dim, ...: as in `keras.layers.MultiHeadAttention`.
+        rotary: whether queries and keys are rotated by their positions; see `RotaryEmbedding`.
+
+    Call arguments:
+        query, value, key, ...: as in `keras.layers.MultiHeadAttention`. With a cache, they are
+            the new positions only, and `attention_mask` says what these may see of all positions
+            that the cache has room for, (batch or 1, new, room). What lies ahead is never seen.
+        cache: keys and values so far, (batch, 2, room, heads, key_dim).
+        cache_update_index: how many positions came before.
+
+    Returns:
+        As `keras.layers.MultiHeadAttention`; with a cache (output, new cache).
+
+    Raises:
+        InputError: for a cache of another shape, or more positions than it has room for.
+    """
+
+    def __init__(self, *args, rotary=False, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.rotary = bool(rotary)
+        self.rotary_embedding = RotaryEmbedding(name="rotary", dtype=self.dtype_policy)
+
+    def build(self, query_shape, *shapes):
+        """Create the weights."""
+        super().build(query_shape, *shapes)
+        if self.rotary:
+            self.rotary_embedding.build((*query_shape[:-1], self.num_heads, self.key_dim))
+
+    def call(
+        self,
+        query,
+        value,
+        key=None,
+        query_mask=None,
+        value_mask=None,
+        key_mask=None,
+        attention_mask=None,
+        return_attention_scores=False,
+        training=None,
+        use_causal_mask=False,
+        cache=None,
+        cache_update_index=0,
+    ):
+        """Return the output, and the new cache where there is one; see the class."""
+        if cache is None:
+            return super().call(
+                *(query, value, key, query_mask, value_mask, key_mask, attention_mask),
+                *(return_attention_scores, training, use_causal_mask),
+            )
+        key = value if key is None else key
+        self._check_cache(query, cache)
+        query, new = self.query_dense(query), [self.key_dense(key), self.value_dense(value)]
+        if self.rotary:
+            query, new[0] = (
+                self.rotary_embedding(part, start_index=cache_update_index)
+                for part in (query, new[0])
+            )
+        new = ops.cast(ops.stack(new, axis=1), cache.dtype)
+        cache = ops.slice_update(cache, (0, 0, cache_update_index, 0, 0), new)
+        seen = (
+            ops.arange(cache.shape[2], dtype="int32")
+            <= (
+                cache_update_index
+                + ops.arange(query.shape[1] or ops.shape(query)[1], dtype="int32")
+            )[:, None]
+        )
+        mask = seen[None]
+        if attention_mask is not None:
+            mask = ops.logical_and(mask, ops.cast(attention_mask, "bool"))
+        output, _ = super()._compute_attention(query, cache[:, 0], cache[:, 1], mask, training)
+        return self.output_dense(output), cache
+
+    def _compute_attention(self, query, key, *args, **options):
+        """Rotate, then do what Keras does; called where there is no cache."""
+        if self.rotary:
+            query, key = self.rotary_embedding(query), self.rotary_embedding(key)
+        return super()._compute_attention(query, key, *args, **options)
+
+    def _check_cache(self, query, cache):
+        batch, length = query.shape[:2]
+        expected = (batch, 2, None, self.num_heads, self.key_dim)
+        same = len(cache.shape) == 5 and all(
+            None in (found, wanted) or found == wanted
+            for found, wanted in zip(cache.shape, expected)
+        )
+        if not same:
+            raise InputError(
+                f"the cache of {self.name!r} must have the shape (batch, 2, room, heads, key_dim) "
+                f"= ({batch}, 2, any, {self.num_heads}, {self.key_dim}), "
+                f"received {tuple(cache.shape)}."
+            )
+        if length is not None and length > cache.shape[2]:
+            raise InputError(
+                f"the cache of {self.name!r} has room for {cache.shape[2]} positions, "
+                f"received {length}."
+            )
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "rotary": self.rotary}

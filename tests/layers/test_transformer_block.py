@@ -1,0 +1,253 @@
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from contract import check_layer
+
+from kerasaid.errors import InputError
+from kerasaid.layers import CachedMultiHeadAttention, TransformerBlock
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(3, 7, 8)).astype("float32")
+KINDS = [
+    {"causal": causal, "rotary": rotary, "normalize_first": first}
+    for causal in (True, False)
+    for rotary in (True, False)
+    for first in (True, False)
+]
+
+
+def block(**options):
+    """A block whose weights are large enough to matter, biases and norms included."""
+    layer = TransformerBlock(**{"intermediate_dim": 16, "num_heads": 2, **options})
+    layer.build((None, None, 8))
+    layer.set_weights([RNG.normal(size=w.shape) / 2 for w in layer.get_weights()])
+    return layer
+
+
+@pytest.mark.parametrize("options", [{"causal": True, "rotary": True}, {"normalize_first": False}])
+def test_the_block_keeps_the_contract(options):
+    check_layer(
+        TransformerBlock,
+        {"intermediate_dim": 16, "num_heads": 2, **options},
+        *((2, 6, 8), (2, 6, 8)),
+        expected_num_trainable_weights=16,
+        supports_masking=True,
+    )
+
+
+@pytest.mark.parametrize("options", KINDS)
+def test_the_block_by_its_equations(options):
+    """NumPy, position by position, but for Keras' own layer normalization."""
+    layer = block(**options)
+    q, qb, k, kb, v, vb, o, ob = layer.attention.get_weights()
+    into, into_b = layer.expand.get_weights()
+    out, out_b = layer.contract.get_weights()
+
+    def attend(x):
+        result = np.zeros_like(x)
+        for head in range(2):
+            query, key, value = (x @ w[:, head] + b[head] for w, b in ((q, qb), (k, kb), (v, vb)))
+            if options["rotary"]:
+                turn = np.exp(1j * np.arange(len(x))[:, None] * 10_000.0 ** (-np.arange(2) / 2))
+                query, key = (
+                    np.concatenate([turned.real, turned.imag], axis=1)
+                    for turned in ((p[:, :2] + 1j * p[:, 2:]) * turn for p in (query, key))
+                )
+            scores = query @ key.T / np.sqrt(4)
+            if options["causal"]:
+                scores = np.where(np.tri(len(x)), scores, -np.inf)
+            weights = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+            result += weights @ value @ o[head]
+        return result + ob
+
+    def dense(x):
+        return np.array(keras.ops.gelu(x @ into + into_b, approximate=False)) @ out + out_b
+
+    def norm(layer, x):
+        return np.array(layer(x))
+
+    for row, found in zip(X, np.array(layer(X))):
+        if options["normalize_first"]:
+            h = row + attend(norm(layer.attention_norm, row))
+            expected = h + dense(norm(layer.dense_norm, h))
+        else:
+            h = norm(layer.attention_norm, row + attend(row))
+            expected = norm(layer.dense_norm, h + dense(h))
+        np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_block_equals_pytorchs_with_copied_weights(first):
+    torch = pytest.importorskip("torch")
+    layer = block(normalize_first=first)
+    theirs = torch.nn.TransformerEncoderLayer(
+        *(8, 2, 16), dropout=0.0, activation="gelu", batch_first=True, norm_first=first
+    )
+    q, qb, k, kb, v, vb, o, ob = layer.attention.get_weights()
+    into, into_b = layer.expand.get_weights()
+    out, out_b = layer.contract.get_weights()
+    weights = {
+        "self_attn.in_proj_weight": np.concatenate([w.reshape(8, 8).T for w in (q, k, v)]),
+        "self_attn.in_proj_bias": np.concatenate([b.ravel() for b in (qb, kb, vb)]),
+        "self_attn.out_proj.weight": o.reshape(8, 8).T,
+        "self_attn.out_proj.bias": ob,
+        **{"linear1.weight": into.T, "linear1.bias": into_b},
+        **{"linear2.weight": out.T, "linear2.bias": out_b},
+    }
+    for ours, name in ((layer.attention_norm, "norm1"), (layer.dense_norm, "norm2")):
+        weights[f"{name}.weight"], weights[f"{name}.bias"] = ours.get_weights()
+    theirs.load_state_dict({name: torch.tensor(w) for name, w in weights.items()})
+    hidden = np.arange(7) >= np.array([7, 4, 5])[:, None]
+    expected = theirs(torch.tensor(X), src_key_padding_mask=torch.tensor(hidden)).detach().numpy()
+    found = np.array(layer(X, padding_mask=~hidden))
+    np.testing.assert_allclose(found[~hidden], expected[~hidden], atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"use_gate": True}, {"dropout": 0.3}])
+def test_attention_without_a_cache_is_keras_own(options):
+    ours = CachedMultiHeadAttention(2, 4, **options)
+    theirs = keras.layers.MultiHeadAttention(2, 4, **options)
+    for layer in (ours, theirs):
+        layer.build(X.shape, X.shape)
+    theirs.set_weights(ours.get_weights())
+    mask = RNG.random((3, 7, 7)) < 0.7
+    for more in ({}, {"use_causal_mask": True}, {"attention_mask": mask, "use_causal_mask": True}):
+        np.testing.assert_array_equal(ours(X, X, **more), theirs(X, X, **more))
+    for found, expected in zip(*(f(X, X, return_attention_scores=True) for f in (ours, theirs))):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_the_mask_of_an_embedding_is_padding():
+    ids = np.array([[1, 2, 3, 0, 0], [3, 1, 0, 0, 0]])
+    x = keras.layers.Embedding(4, 8, mask_zero=True)(ids)
+    layer = block()
+    found = layer(x)
+    np.testing.assert_array_equal(found._keras_mask, ids > 0)
+    expected, unmasked = layer(np.array(x), padding_mask=ids > 0), layer(np.array(x))
+    found, expected, unmasked = (np.array(each)[ids > 0] for each in (found, expected, unmasked))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert np.abs(found - unmasked).max() > 1e-2
+
+
+@pytest.mark.parametrize("rotary", [True, False])
+def test_the_future_changes_nothing_in_the_past(rotary):
+    layer = block(causal=True, rotary=rotary)
+    before = np.array(layer(X))
+    for position in range(1, 7):
+        changed = X.copy()
+        changed[:, position:] += RNG.normal(size=changed[:, position:].shape)
+        after = np.array(layer(changed))
+        np.testing.assert_allclose(after[:, :position], before[:, :position], atol=1e-6)
+        assert np.abs(after[:, position:] - before[:, position:]).max() > 1e-2
+
+
+def test_padding_changes_nothing():
+    layer = block()
+    before = np.array(layer(X))
+    padded = np.concatenate([X, RNG.normal(size=(3, 4, 8)).astype("float32")], axis=1)
+    mask = np.arange(11) < 7
+    after = layer(padded, padding_mask=np.broadcast_to(mask, (3, 11)))
+    np.testing.assert_allclose(after[:, :7], before, atol=1e-5)
+    assert np.abs(np.array(layer(padded))[:, :7] - before).max() > 1e-2
+
+
+@pytest.mark.parametrize("options", [kind for kind in KINDS if kind["causal"]])
+@pytest.mark.parametrize("parts", [[1] * 7, [3, 4], [1, 5, 1]])
+def test_a_cache_changes_nothing(options, parts):
+    layer = block(**options)
+    cache, found, done = layer.initial_cache(3, 10), [], 0
+    for part in parts:
+        new, cache = layer(X[:, done : done + part], cache=cache, cache_update_index=done)
+        found.append(new)
+        done += part
+    np.testing.assert_allclose(np.concatenate(found, axis=1), layer(X), atol=1e-5)
+
+
+def test_a_cache_with_padding_on_the_left():
+    layer = block(causal=True)
+    mask = np.ones((3, 10), bool)
+    mask[1, :2] = False
+    cache = layer.initial_cache(3, 10)
+    found, cache = layer(X[:, :5], padding_mask=mask, cache=cache)
+    more, _ = layer(X[:, 5:], padding_mask=mask, cache=cache, cache_update_index=5)
+    found = np.concatenate([found, more], axis=1)
+    real = mask[:, :7]
+    expected = np.array(layer(X, padding_mask=real))
+    np.testing.assert_allclose(found[real], expected[real], atol=1e-5)
+    assert np.abs(found - np.array(layer(X)))[1, 2:].max() > 1e-2
+
+
+def test_scores_are_shares_of_what_may_be_seen():
+    output, scores = block(causal=True)(X, return_attention_scores=True)
+    assert scores.shape == (3, 2, 7, 7)
+    np.testing.assert_allclose(np.sum(scores, axis=-1), 1, atol=1e-6)
+    assert np.array(scores)[:, :, ~np.tri(7, dtype=bool)].max() == 0
+    assert output.shape == X.shape
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: block(num_heads=3), "must share its 8 features evenly, received num_heads=3"),
+        (lambda: block(num_heads=0), "num_heads must be a whole number of at least 1, received 0"),
+        (lambda: block(dropout=1.0), "dropout must be at least 0 and below 1, received 1.0"),
+        (
+            lambda: block()(X, padding_mask=np.ones((3, 6))),
+            r"padding_mask of .* must have the shape \(3, 7\), received \(3, 6\)",
+        ),
+        (
+            lambda: block()(X, attention_mask=np.ones((7, 7))),
+            r"attention_mask of .* must have the shape \(3, 7, 7\), received \(7, 7\)",
+        ),
+        (
+            lambda: block()(X, cache=np.zeros((3, 2, 9, 2, 4))),
+            "sees the future: it has no use for a cache",
+        ),
+        (
+            lambda: block(causal=True)(X, cache=np.zeros((2, 2, 9, 2, 4))),
+            r"= \(3, 2, any, 2, 4\), received \(2, 2, 9, 2, 4\)",
+        ),
+        (
+            lambda: block(causal=True)(X, cache=np.zeros((3, 2, 6, 2, 4))),
+            "has room for 6 positions, received 7",
+        ),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+ON_ANOTHER_BACKEND = """
+import keras, numpy as np
+from kerasaid.layers import TransformerBlock
+assert keras.backend.backend() == "{backend}"
+data = np.load("{path}/data.npz")
+layer = TransformerBlock(16, 2, causal=True, rotary=True)
+layer.build((None, None, 8))
+layer.set_weights([data[str(number)] for number in range(16)])
+x, cache = data["x"], layer.initial_cache(3, 9)
+whole = keras.ops.convert_to_numpy(layer(x))
+for t in range(7):
+    new, cache = layer(x[:, t : t + 1], cache=cache, cache_update_index=t)
+    assert np.abs(keras.ops.convert_to_numpy(new)[:, 0] - whole[:, t]).max() < 1e-4
+np.save("{path}/found.npy", whole)
+"""
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_other_backends(backend, tmp_path):
+    pytest.importorskip(backend)
+    layer = block(causal=True, rotary=True)
+    weights = {str(number): weight for number, weight in enumerate(layer.get_weights())}
+    np.savez(tmp_path / "data.npz", x=X, **weights)
+    subprocess.run(
+        [sys.executable, "-c", ON_ANOTHER_BACKEND.format(backend=backend, path=tmp_path)],
+        env=os.environ | {"KERAS_BACKEND": backend},
+        check=True,
+    )
+    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), layer(X), atol=1e-4)

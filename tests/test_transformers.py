@@ -1,0 +1,171 @@
+import keras
+import numpy as np
+import pytest
+
+from kerasaid.errors import InputError
+from kerasaid.generation import generate
+from kerasaid.language_models import score
+from kerasaid.text import train_tokenizer
+from kerasaid.training import fit_in_memory
+from kerasaid.transformers import MaskedLanguageModel, TransformerLanguageModel
+
+RNG = np.random.default_rng(0)
+TOKENIZER = train_tokenizer(["abcdef"], "character")
+SIZE = TOKENIZER.vocabulary_size
+TOKENS = RNG.integers(4, SIZE, (3, 9)).astype("int32")
+SMALL = {"sequence_length": 12, "hidden_dim": 8, "num_layers": 2, "num_heads": 2}
+KINDS = [
+    {"positions": "learned"},
+    {"positions": "sine", "tied": False},
+    {"positions": "rotary", "normalize_first": False},
+    {"positions": None},
+]
+
+
+def make(kind=TransformerLanguageModel, **options):
+    """A model whose weights are far from where they start, so that choices differ."""
+    model = kind(SIZE, **{**SMALL, **options})
+    rng = np.random.default_rng(1)
+    model.set_weights([rng.normal(size=w.shape) / 2 for w in model.get_weights()])
+    return model
+
+
+def test_parameters_are_counted_from_the_equations():
+    d, hidden, size, length = 8, 32, 50, 12
+    attention, dense, norm = 4 * (d * d + d), d * hidden + hidden + hidden * d + d, 2 * d
+    stack = 2 * (attention + dense + 2 * norm) + norm
+    model = TransformerLanguageModel(size, **SMALL)
+    assert model.count_params() == size * d + length * d + stack
+    assert TransformerLanguageModel(size, positions=None, tied=False, **SMALL).count_params() == (
+        2 * size * d + stack
+    )
+    head = d * d + d + norm + size
+    assert MaskedLanguageModel(size, **SMALL).count_params() == size * d + length * d + stack + head
+
+
+@pytest.mark.parametrize("options", KINDS)
+def test_one_token_at_a_time_gives_the_same_logits(options):
+    model = make(**options)
+    whole, state = np.array(model(TOKENS)), model.initial_state(3)
+    for t in range(TOKENS.shape[1]):
+        logits, state = model.step(TOKENS[:, t], state)
+        np.testing.assert_allclose(logits, whole[:, t], atol=1e-4)
+
+
+@pytest.mark.parametrize("options", KINDS[::2])
+def test_the_cache_writes_the_same_tokens_as_no_cache(options):
+    model = make(**options)
+
+    class WithoutCache:
+        """Reads everything again at each step; its state is what it has read."""
+
+        vocabulary_size = SIZE
+
+        def initial_state(self, batch_size):
+            return [keras.ops.zeros((), "int32"), keras.ops.zeros((batch_size, 12), "int32")]
+
+        def step(self, tokens, state):
+            read, text = state
+            text = keras.ops.slice_update(text, (0, read), tokens[:, None])
+            return keras.ops.take(model(text), read, axis=1), [read + 1, text]
+
+    for more in ({"temperature": 0}, {"num_return_sequences": 3, "seed": 2}, {"num_beams": 3}):
+        found, expected = (
+            generate(each, TOKENIZER, ["a", "bcd"], 8, **more) for each in (model, WithoutCache())
+        )
+        assert found == expected, more
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_read():
+    model = make()
+    with pytest.raises(InputError, match="reads at most 12 tokens, received 13"):
+        model(np.zeros((1, 13), "int32"))
+    with pytest.raises(InputError, match="leave room for max_new_tokens=9, received 10"):
+        generate(model, TOKENIZER, "abc", 10)
+    assert len(generate(model, TOKENIZER, "abc", 9)) == 1
+    with pytest.raises(InputError, match="reads at most 12 tokens, received 14"):
+        score(model, TOKENIZER, ["abcdefabcdefa"])
+
+
+@pytest.mark.parametrize("kind", [TransformerLanguageModel, MaskedLanguageModel])
+@pytest.mark.parametrize("options", KINDS)
+def test_save_and_load(tmp_path, kind, options):
+    model = make(kind, dropout=0.1, **options)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(TOKENS), model(TOKENS))
+    assert loaded.get_config() == model.get_config()
+
+
+def test_without_positions_an_encoder_sees_a_bag():
+    order = RNG.permutation(9)
+    for options in KINDS:
+        model = make(MaskedLanguageModel, **options)
+        found, shuffled = np.array(model(TOKENS))[:, order], np.array(model(TOKENS[:, order]))
+        assert np.allclose(found, shuffled, atol=1e-4) == (options["positions"] is None)
+
+
+def test_padding_is_not_seen():
+    model = make(MaskedLanguageModel)
+    padded = np.pad(TOKENS, [(0, 0), (0, 3)])
+    np.testing.assert_allclose(model(padded)[:, :9], model(TOKENS), atol=1e-5)
+    unknown = np.where(padded == 0, 1, padded)
+    assert np.abs(np.array(model(unknown))[:, :9] - np.array(model(TOKENS))).max() > 1e-3
+
+
+def test_an_encoder_sees_both_sides_and_a_decoder_one():
+    changed = TOKENS.copy()
+    changed[:, -1] = 4 + (changed[:, -1] - 3) % (SIZE - 4)
+    for kind, sees in ((MaskedLanguageModel, True), (TransformerLanguageModel, False)):
+        model = make(kind)
+        moved = np.abs(np.array(model(changed)) - np.array(model(TOKENS)))[:, 0].max()
+        assert (moved > 1e-4) == sees
+
+
+def test_attention_scores_are_those_that_make_the_hidden_states():
+    model = make()
+    scores = model.attention_scores(TOKENS)
+    assert [tuple(each.shape) for each in scores] == [(3, 2, 9, 9)] * 2
+    np.testing.assert_allclose(np.sum(scores, axis=-1), 1, atol=1e-5)
+    x = model._embed(TOKENS)
+    block = model.blocks[0]
+    value = np.einsum(
+        "btd,dhk->bthk", block.attention_norm(x), block.attention.get_weights()[4]
+    ) + np.array(block.attention.get_weights()[5])
+    mixed = np.einsum("bhts,bshk->bthk", scores[0], value)
+    kernel, bias = block.attention.get_weights()[6:]
+    expected = np.array(x) + np.einsum("bthk,hkd->btd", mixed, kernel) + bias
+    h = np.array(x) + np.array(
+        block.attention(*[block.attention_norm(x)] * 2, use_causal_mask=True)
+    )
+    np.testing.assert_allclose(h, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", KINDS)
+def test_it_learns_what_came_three_tokens_ago(options):
+    """Copying needs to know places; without positions the mean is the best there is."""
+    keras.utils.set_random_seed(0)
+    x = RNG.integers(0, 8, (512, 12)).astype("int32")
+    y = np.roll(x, 3, axis=1)
+    weights = np.arange(12) >= 3
+    model = TransformerLanguageModel(8, **{**SMALL, "hidden_dim": 32, **options})
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.01), loss)
+    fit_in_memory(model, x, y, batch_size=64, epochs=12)
+    right = np.mean((np.argmax(model(x), axis=-1) == y)[:, weights])
+    assert (right > 0.9) == (options["positions"] is not None), right
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"positions": "none"}, "positions must be one of 'learned', 'sine', 'rotary', None, rec"),
+        ({"num_heads": 3}, "must share its 8 features evenly, received num_heads=3"),
+        ({"hidden_dim": 0}, "hidden_dim must be a whole number of at least 1, received 0"),
+        ({"dropout": -0.1}, "dropout must be at least 0 and below 1, received -0.1"),
+        ({"hidden_dim": 6, "positions": "rotary"}, "rotates pairs, received 3 features"),
+    ],
+)
+def test_bad_input_is_named(options, message):
+    with pytest.raises(InputError, match=message):
+        TransformerLanguageModel(SIZE, **{**SMALL, **options})
