@@ -1,10 +1,9 @@
-"""Keras' attention with a memory of past keys and values, and with rotary positions."""
+"""Keras' attention with a memory of past keys and values."""
 
 import keras
 from keras import ops
 
 from kerasaid.errors import InputError
-from kerasaid.layers.rotary_embedding import RotaryEmbedding
 
 
 @keras.saving.register_keras_serializable(package="kerasaid")
@@ -27,7 +26,6 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
 
     Args:
         num_heads, key_dim, ...: as in `keras.layers.MultiHeadAttention`.
-        rotary: whether queries and keys are rotated by their positions; see `RotaryEmbedding`.
 
     Call arguments:
         query, value, key, ...: as in `keras.layers.MultiHeadAttention`. With a cache, they are
@@ -42,17 +40,6 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
     Raises:
         InputError: for a cache of another shape, or more positions than it has room for.
     """
-
-    def __init__(self, *args, rotary=False, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.rotary = bool(rotary)
-        self.rotary_embedding = RotaryEmbedding(name="rotary", dtype=self.dtype_policy)
-
-    def build(self, query_shape, *shapes):
-        """Create the weights."""
-        super().build(query_shape, *shapes)
-        if self.rotary:
-            self.rotary_embedding.build((*query_shape[:-1], self.num_heads, self.key_dim))
 
     def call(
         self,
@@ -77,13 +64,8 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
             )
         key = value if key is None else key
         self._check_cache(query, cache)
-        query, new = self.query_dense(query), [self.key_dense(key), self.value_dense(value)]
-        if self.rotary:
-            query, new[0] = (
-                self.rotary_embedding(part, start_index=cache_update_index)
-                for part in (query, new[0])
-            )
-        new = ops.cast(ops.stack(new, axis=1), cache.dtype)
+        query, key = self._placed(self.query_dense(query), self.key_dense(key), cache_update_index)
+        new = ops.cast(ops.stack([key, self.value_dense(value)], axis=1), cache.dtype)
         cache = ops.slice_update(cache, (0, 0, cache_update_index, 0, 0), new)
         seen = (
             ops.arange(cache.shape[2], dtype="int32")
@@ -95,14 +77,15 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
         mask = seen[None]
         if attention_mask is not None:
             mask = ops.logical_and(mask, ops.cast(attention_mask, "bool"))
-        output, _ = super()._compute_attention(query, cache[:, 0], cache[:, 1], mask, training)
+        # Keras' own, also where a subclass has another: query and key have their places already.
+        output, _ = keras.layers.MultiHeadAttention._compute_attention(
+            *(self, query, cache[:, 0], cache[:, 1], mask, training)
+        )
         return self.output_dense(output), cache
 
-    def _compute_attention(self, query, key, *args, **options):
-        """Rotate, then do what Keras does; called where there is no cache."""
-        if self.rotary:
-            query, key = self.rotary_embedding(query), self.rotary_embedding(key)
-        return super()._compute_attention(query, key, *args, **options)
+    def _placed(self, query, key, start_index):
+        """Return projected queries and keys, told where they stand; here nothing is told."""
+        return query, key
 
     def _check_cache(self, query, cache):
         batch, length = query.shape[:2]
@@ -122,7 +105,3 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
                 f"the cache of {self.name!r} has room for {cache.shape[2]} positions, "
                 f"received {length}."
             )
-
-    def get_config(self):
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "rotary": self.rotary}

@@ -5,6 +5,7 @@ from keras import ops
 
 from kerasaid.errors import InputError, require_at_least, require_dropout
 from kerasaid.layers.cached_multi_head_attention import CachedMultiHeadAttention
+from kerasaid.layers.rotary_multi_head_attention import RotaryMultiHeadAttention
 
 
 @keras.saving.register_keras_serializable(package="kerasaid")
@@ -98,10 +99,10 @@ class TransformerBlock(keras.layers.Layer):
 
         epsilon = {"epsilon": self.layer_norm_epsilon, **policy}
         self.attention_norm = keras.layers.LayerNormalization(name="attention_norm", **epsilon)
-        self.attention = CachedMultiHeadAttention(
+        attention = RotaryMultiHeadAttention if self.rotary else CachedMultiHeadAttention
+        self.attention = attention(
             *(self.num_heads, features // self.num_heads),
             dropout=self.dropout,
-            rotary=self.rotary,
             name="attention",
             **kernel(),
         )
