@@ -6,7 +6,9 @@ test compares.
 """
 
 import io
+import os
 import textwrap
+import uuid
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -48,6 +50,9 @@ def show(axes, alt):
     The description is stored as the picture's alt text and as its plain-text form, so a strict
     test compares it: write numbers that depend on the machine after `≈`.
 
+    In a recorded run, where KERASAID_FIGURES names a folder, the figure is also written there as
+    SVG, and the name of the file is put into the output's metadata.
+
     Args:
         axes: matplotlib axes, or an array of them.
         alt: one or two sentences: what is drawn, and what it shows.
@@ -60,8 +65,13 @@ def show(axes, alt):
     figure = np.ravel(axes)[0].figure
     picture = io.BytesIO()
     figure.savefig(picture, format="png", bbox_inches="tight", metadata={"Software": None})
+    record = {"figure": alt}
+    if os.environ.get("KERASAID_FIGURES"):
+        record["svg"] = f"{uuid.uuid4().hex}.svg"
+        path = os.path.join(os.environ["KERASAID_FIGURES"], record["svg"])
+        figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
     plt.close(figure)
-    results.show(alt, {"figure": alt}, png=picture.getvalue())
+    results.show(alt, record, png=picture.getvalue())
 
 
 def images(pictures, titles=None, columns=10, size=1.0):

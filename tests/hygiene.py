@@ -14,6 +14,9 @@ from pathlib import Path
 
 import nbformat
 
+from kerasaid.errors import InputError
+from kerasaid.runs.parameters import read_parameters, read_profiles
+
 MOST_LINES = 20
 RARELY_OVER = 12
 LEAST_COMPARED = {"notebook": 5, "solution": 1}
@@ -130,6 +133,14 @@ def parameters(page):
             yield f"a parameter without a type: {ast.unparse(statement)}"
         elif "#" not in cells[0].source.splitlines()[statement.lineno - 1]:
             yield f"a parameter without a comment: {ast.unparse(statement)}"
+    lines = re.findall(r"^#\s*profile\b.*", cells[0].source, re.MULTILINE)
+    try:
+        profiles = read_profiles(cells[0].source, read_parameters(cells[0].source))
+    except InputError as error:
+        yield str(error)
+    else:
+        if bool(lines) != bool(profiles):
+            yield f"a line that is no profile: {lines[0]}"
 
 
 def start(page):

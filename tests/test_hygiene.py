@@ -121,6 +121,8 @@ BROKEN = {
     "parameters": [
         replace("parameters", "epochs: int = 3", "epochs = 3"),
         replace("parameters", "  # how often the network sees every training image", ""),
+        replace("parameters", "epochs: int", "# profile long: passes=20\nepochs: int"),
+        replace("parameters", "epochs: int", "# profile long epochs=20\nepochs: int"),
         tag("parameters"),
         tag("load", "parameters"),
     ],

@@ -66,6 +66,17 @@ def test_the_same_figure_gives_the_same_bytes(displayed):
     assert displayed[0] == displayed[1]
 
 
+def test_in_a_recorded_run_the_figure_is_also_written_as_svg(displayed, tmp_path, monkeypatch):
+    plots.show(plt.subplots()[1], alt="Axes without a line.")
+    monkeypatch.setenv("KERASAID_FIGURES", str(tmp_path))
+    plots.show(plt.subplots()[1], alt="Axes without a line.")
+    (path,) = tmp_path.iterdir()
+    (before, plain), (after, recorded) = displayed
+    assert before == after  # what is stored does not grow
+    assert recorded["kerasaid"] == {**plain["kerasaid"], "svg": path.name}
+    assert "<svg" in path.read_text("utf-8")
+
+
 @pytest.mark.parametrize("alt", ["", "  "])
 def test_a_figure_without_a_description_is_refused(alt):
     with pytest.raises(ValueError, match="needs a description"):

@@ -465,4 +465,89 @@ WRONG = {
         ),
         "the logarithm of the steps": ("def forget_bias(share, steps):\n    return np.log(steps)"),
     },
+    ("07_attention", 1): {
+        "one step too many": (
+            "def window_mask(length, window):\n"
+            "    distance = np.arange(length)[:, None] - np.arange(length)\n"
+            "    return (distance >= 0) & (distance <= window)"
+        ),
+        "both sides": (
+            "def window_mask(length, window):\n"
+            "    distance = np.arange(length)[:, None] - np.arange(length)\n"
+            "    return np.abs(distance) < window"
+        ),
+        "the future instead of the past": (
+            "def window_mask(length, window):\n"
+            "    distance = np.arange(length) - np.arange(length)[:, None]\n"
+            "    return (distance >= 0) & (distance < window)"
+        ),
+        "no window": "def window_mask(length, window):\n    return np.tri(length, dtype=bool)",
+    },
+    ("07_attention", 2): {
+        "multi-head attention": (
+            "def count_parameters(features, heads, shared, head_dim):\n"
+            "    width = heads * head_dim\n"
+            "    return 3 * (features + 1) * width + (width + 1) * features"
+        ),
+        "no biases": (
+            "def count_parameters(features, heads, shared, head_dim):\n"
+            "    return 2 * features * (heads + shared) * head_dim"
+        ),
+        "the bias of the output as wide as the heads": (
+            "def count_parameters(features, heads, shared, head_dim):\n"
+            "    return 2 * (features + 1) * (heads + shared) * head_dim"
+        ),
+        "keys only shared": (
+            "def count_parameters(features, heads, shared, head_dim):\n"
+            "    width = heads * head_dim\n"
+            "    queries_and_values = 2 * (features + 1) * width\n"
+            "    return queries_and_values + (features + 1) * shared * head_dim\\\n"
+            "        + (width + 1) * features"
+        ),
+    },
+    ("07_attention", 3): {
+        "no largest score": (
+            "def attend_in_one_pass(q, pairs):\n"
+            "    total, weighted = 0.0, 0.0\n"
+            "    for k, v in pairs:\n"
+            "        weight = np.exp(np.dot(q, k) / np.sqrt(len(q)))\n"
+            "        total, weighted = total + weight, weighted + weight * v\n"
+            "    return weighted / total"
+        ),
+        "old sums not rescaled": (
+            "def attend_in_one_pass(q, pairs):\n"
+            "    largest, total, weighted = -np.inf, 0.0, 0.0\n"
+            "    for k, v in pairs:\n"
+            "        score = np.dot(q, k) / np.sqrt(len(q))\n"
+            "        largest = max(largest, score)\n"
+            "        weight = np.exp(score - largest)\n"
+            "        total, weighted = total + weight, weighted + weight * v\n"
+            "    return weighted / total"
+        ),
+        "one sum not rescaled": (
+            "def attend_in_one_pass(q, pairs):\n"
+            "    largest, total, weighted = -np.inf, 0.0, 0.0\n"
+            "    for k, v in pairs:\n"
+            "        score = np.dot(q, k) / np.sqrt(len(q))\n"
+            "        old, largest = largest, max(largest, score)\n"
+            "        weight = np.exp(score - largest)\n"
+            "        total = total + weight\n"
+            "        weighted = np.exp(old - largest) * weighted + weight * v\n"
+            "    return weighted / total"
+        ),
+        "no root": (
+            "def attend_in_one_pass(q, pairs):\n"
+            "    largest, total, weighted = -np.inf, 0.0, 0.0\n"
+            "    for k, v in pairs:\n"
+            "        score = np.dot(q, k)\n"
+            "        old, largest = largest, max(largest, score)\n"
+            "        shrink, weight = np.exp(old - largest), np.exp(score - largest)\n"
+            "        total, weighted = shrink * total + weight, shrink * weighted + weight * v\n"
+            "    return weighted / total"
+        ),
+        "the value of the largest score": (
+            "def attend_in_one_pass(q, pairs):\n"
+            "    return max(pairs, key=lambda pair: np.dot(q, pair[0]))[1]"
+        ),
+    },
 }

@@ -1,9 +1,6 @@
 """Which notebooks there are, their titles and their parameters."""
 
-import ast
 import difflib
-import json
-import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,32 +10,9 @@ import nbformat
 
 from kerasaid.environment import ROOT
 from kerasaid.errors import InputError
+from kerasaid.runs.parameters import read_parameters, read_profiles, yaml_entries
 
 FOLDER = ROOT / "notebooks"
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A name from a notebook's parameters cell, with its type, default and comment."""
-
-    name: str
-    type: str
-    default: str
-    help: str = ""
-
-    def parse(self, text):
-        """Return the value that a text on the command line means.
-
-        Raises:
-            InputError: when the text is not of the parameter's type.
-        """
-        try:
-            return _PARSERS[self.type](text)
-        except (ValueError, SyntaxError, KeyError, TypeError):
-            raise InputError(
-                f"parameter {self.name} is {_article(self.type)} "
-                f"(default {self.default}), received {text!r}."
-            ) from None
 
 
 @dataclass(frozen=True)
@@ -84,15 +58,51 @@ class Notebook:
         """The last measured peak memory, in MB, or None."""
         return self.node.metadata.get("kerasaid", {}).get("peak_memory_mb")
 
+    @property
+    def _parameters_cell(self):
+        """The source of the cell tagged `parameters`; empty where there is none."""
+        for cell in self.node.cells:
+            if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
+                return cell.source
+        return ""
+
     @cached_property
     def parameters(self):
         """The parameters by name, read from the cell tagged `parameters`."""
-        import papermill  # slow to import, so only where it is needed
+        try:
+            return read_parameters(self._parameters_cell)
+        except SyntaxError as error:
+            raise InputError(f"{self.path}: the parameters cell is no Python: {error}.") from None
 
-        return {
-            name: Parameter(name, found["inferred_type_name"], found["default"], found["help"])
-            for name, found in papermill.inspect_notebook(as_template(self.path)).items()
-        }
+    @cached_property
+    def profiles(self):
+        """Sets of values by name, from the lines `# profile NAME: name=value, ...` of that cell."""
+        try:
+            return read_profiles(self._parameters_cell, self.parameters)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from None
+
+    def profile(self, name):
+        """Return the values that a profile sets.
+
+        Raises:
+            InputError: for an unknown name; the message lists those known.
+        """
+        if name not in self.profiles:
+            known = ", ".join(self.profiles) or "none"
+            raise InputError(f"notebook {self.number} has no profile {name!r}; it has: {known}.")
+        return self.profiles[name]
+
+    def parameter(self, name):
+        """Return the parameter with a name.
+
+        Raises:
+            InputError: when there is none; the message lists those there are.
+        """
+        if name not in self.parameters:
+            valid = ", ".join(self.parameters) or "none"
+            raise InputError(f"notebook {self.number} has no parameter {name!r}; it has: {valid}.")
+        return self.parameters[name]
 
     def parse(self, assignments):
         """Return the values of `name=value` texts.
@@ -103,15 +113,27 @@ class Notebook:
         values = {}
         for text in assignments:
             name, equals, value = text.partition("=")
-            name = name.strip()
             if not equals:
                 raise InputError(f"-p expects name=value, received {text!r}.")
-            if name not in self.parameters:
-                valid = ", ".join(self.parameters) or "none"
-                raise InputError(
-                    f"notebook {self.number} has no parameter {name!r}; it has: {valid}."
-                )
-            values[name] = self.parameters[name].parse(value)
+            parameter = self.parameter(name.strip())
+            values[parameter.name] = parameter.parse(value)
+        return values
+
+    def read_file(self, path):
+        """Return the values of a YAML file: a mapping from names of parameters to values.
+
+        Raises:
+            InputError: naming file and line, when it cannot be read, is no mapping, names a
+                parameter twice or one that is not there, or has a value of another type.
+        """
+        values = {}
+        for name, value, line in yaml_entries(path):
+            try:
+                if name in values:
+                    raise InputError(f"{name} is there twice.")
+                values[name] = self.parameter(name).accept(value)
+            except InputError as error:
+                raise InputError(f"{path}, line {line}: {error}") from None
         return values
 
 
@@ -149,52 +171,3 @@ def find(name):
 def as_template(path):
     """Return a path that papermill, which fills in braces, leaves as it is."""
     return str(path).replace("{", "{{").replace("}", "}}")
-
-
-def _parse_float(text):
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
-def _parse_bool(text):
-    return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
-        text.strip().lower()
-    ]
-
-
-def _parse_list(text):
-    value = ast.literal_eval(text)
-    if not isinstance(value, list):
-        raise ValueError(text)
-    return value
-
-
-def _parse_any(text):
-    """Without a declared type, what reads as a JSON value is one; all else is text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-_PARSERS = {
-    "int": int,
-    "float": _parse_float,
-    "str": str,
-    "bool": _parse_bool,
-    "list": _parse_list,
-    "None": _parse_any,
-}
-
-
-def _article(type_name):
-    words = {
-        "int": "a whole number",
-        "float": "a number",
-        "str": "text",
-        "bool": "true or false",
-        "list": "a list such as [1, 2]",
-    }
-    return words.get(type_name, f"of type {type_name}")

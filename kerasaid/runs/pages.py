@@ -1,7 +1,8 @@
-"""HTML pages that hold everything they show: no request leaves them."""
+"""HTML pages that hold everything they show: no request leaves them, and nothing runs in them."""
 
 import base64
 import html
+import io
 import re
 from functools import cache
 from importlib.resources import files
@@ -10,10 +11,12 @@ import jinja2
 from latex2mathml.converter import convert as mathml
 from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from PIL import Image
 from pygments.formatters import HtmlFormatter
 
 from kerasaid.results import as_text
 from kerasaid.runs import record as records
+from kerasaid.runs.sanitise import clean
 
 
 def notebook_page(node, record, in_report=False):
@@ -24,10 +27,17 @@ def notebook_page(node, record, in_report=False):
         record: its record, shown at the top.
         in_report: link to the other notebooks' pages and to the index page above.
     """
-    body, _ = _Exporter(template_name="basic", embed_images=True).from_notebook_node(node)
-    body = _notebook_links(body, in_report)
+    seconds = {
+        cell["id"]: f" · {_duration(cell['seconds'])}"
+        for cell in record.get("cells") or []
+        if cell["seconds"] >= 0.5
+    }
+    exporter = _Exporter(template_name="basic", raw_template=_cells(), embed_images=True)
+    exporter.environment.globals["cell_seconds"] = seconds
+    body, _ = exporter.from_notebook_node(node)
+    body = clean(_scrollable(_notebook_links(body, in_report)))
     contents = _headings(body)
-    return _render(
+    return render(
         "notebook.html.j2", body=body, record=record, contents=contents, in_report=in_report
     )
 
@@ -38,22 +48,39 @@ def index_page(entries):
     Args:
         entries: a list of (record, node); the node may be None.
     """
-    claims = [
-        {**claim, "notebook": record["notebook"]}
-        for record, _ in entries
-        for claim in record["claims"]
-    ]
+    claims = []
+    for record, node in entries:
+        page = f"{record['notebook']}/{record['notebook']}.html"
+        places = [] if node is None else _places(node, "claim")
+        places += [""] * (len(record["claims"]) - len(places))
+        for claim, place in zip(record["claims"], places):
+            claims.append({**claim, "notebook": record["notebook"], "page": page + place})
     # A margin in standard deviations says how fragile a claim is; one in a unit of its own has
     # no common scale, so it is ranked by its size relative to the bound.
     claims.sort(key=_fragility)
-    environment = next((record["environment"] for record, _ in entries), {})
-    return _render(
+    found = [record for record, _ in entries]
+    return render(
         "index.html.j2",
-        records=[record for record, _ in entries],
+        records=found,
         claims=claims,
         figures=[figure for entry in entries for figure in _figures(*entry)],
-        environment=environment,
+        environment=found[0]["environment"] if found else {},
+        differing=differing([record["environment"] for record in found]),
     )
+
+
+def differing(mappings):
+    """Return the keys whose values are not the same in all mappings, with those values.
+
+    Args:
+        mappings: a list of dicts, as the environments of records.
+
+    Returns:
+        A dict from a key to a list of values, one for each mapping, None where it lacks the key.
+    """
+    keys = dict.fromkeys(key for mapping in mappings for key in mapping)
+    values = {key: [mapping.get(key) for mapping in mappings] for key in keys}
+    return {key: found for key, found in values.items() if any(v != found[0] for v in found)}
 
 
 def _fragility(claim):
@@ -78,8 +105,12 @@ def _mathml(formula, display="inline"):
 class _Renderer(IPythonRenderer):
     """Writes formulas as MathML, which browsers draw without a script."""
 
+    def heading(self, text, level, **attributes):
+        anchor = html.escape(_strip(text).replace(" ", "-"))
+        return f'<h{level} id="{anchor}">{text}</h{level}>\n'
+
     def block_math(self, body):
-        return f'<div class="formula">{_mathml(body, display="block")}</div>\n'
+        return f'<div class="formula" tabindex="0">{_mathml(body, display="block")}</div>\n'
 
     def multiline_math(self, text):
         return _mathml(text)
@@ -92,16 +123,41 @@ class _Renderer(IPythonRenderer):
 
 
 class _Exporter(HTMLExporter):
+    @property
+    def default_config(self):
+        """Shows the text of what needs a script, as widgets do."""
+        config = super().default_config
+        config.NbConvertBase.display_data_priority = [
+            *("text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg"),
+            *("text/latex", "text/plain"),
+        ]
+        return config
+
+    def default_filters(self):
+        """Add the filter for outputs in LaTeX."""
+        yield from super().default_filters()
+        yield "latex2mathml", lambda text: _mathml(text.strip().strip("$").strip(), "block")
+
     @jinja2.pass_context
     def markdown2html(self, context, source):
         renderer = _Renderer(
             escape=False,
             embed_images=self.embed_images,
             path=context.get("resources", {}).get("metadata", {}).get("path", ""),
-            anchor_link_text="",
             attachments=context.get("cell", {}).get("attachments", {}),
         )
         return MarkdownWithMath(renderer=renderer).render(source)
+
+
+@cache
+def _cells():
+    return _read_template("cells.html.j2")
+
+
+def _scrollable(body):
+    """Let wide tables scroll, by keyboard too, so that the page does not."""
+    body = re.sub(r"<table\b", '<div class="scroll" tabindex="0"><table', body)
+    return body.replace("</table>", "</table></div>")
 
 
 def _notebook_links(text, in_report):
@@ -116,44 +172,100 @@ def _notebook_links(text, in_report):
 def _headings(body):
     """Return (level, id, text) of the second and third level headings, for the contents."""
     found = re.findall(r'<h([23]) id="([^"]*)">(.*?)</h\1>', body, re.DOTALL)
-    return [(int(level), anchor, _strip(text)) for level, anchor, text in found]
+    return [(int(level), html.unescape(anchor), _strip(text)) for level, anchor, text in found]
 
 
 def _strip(text):
-    text = re.sub(r'<a class="anchor-link".*?</a>', "", text, flags=re.DOTALL)
     return html.unescape(re.sub(r"<[^>]+>", "", text)).strip()
 
 
 def _figures(record, node):
+    """Return what the index shows of each picture of a run."""
     if node is None:
         return []
+    found = []
+    for cell in node.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" not in output.get("data", {}):
+                continue
+            address, width, height = picture(output["data"]["image/png"])
+            found.append(
+                {
+                    "notebook": record["notebook"],
+                    "place": _anchor(cell),
+                    "address": address,
+                    "width": width,
+                    "height": height,
+                    "alt": output.get("metadata", {}).get("image/png", {}).get("alt", ""),
+                    "files": [],
+                }
+            )
+    files = record.get("figures") or []
+    if len(files) == len(found):
+        for figure, paths in zip(found, files):
+            figure["files"] = [(kind, paths[kind]) for kind in ("png", "svg") if paths.get(kind)]
+    return found
+
+
+def picture(png):
+    """Return (address, width, height) of a picture, packed smaller without losing a pixel.
+
+    Args:
+        png: a PNG in base64, as notebooks store it.
+
+    Returns:
+        A `data:` address, and the size in pixels; the PNG itself and None where it is damaged.
+    """
+    png = png.replace("\n", "")
+    try:
+        image = Image.open(io.BytesIO(base64.b64decode(png)))
+        packed = io.BytesIO()
+        # 40 figures of the collection: 2.3 MB as PNG, 1.1 MB so, in a second.
+        image.convert("RGBA").save(packed, "WEBP", lossless=True, quality=0, method=1)
+    except (OSError, ValueError):
+        return f"data:image/png;base64,{png}", None, None
+    text = base64.b64encode(packed.getvalue()).decode("ascii")
+    return f"data:image/webp;base64,{text}", *image.size
+
+
+def _places(node, kind):
+    """Return the anchor of the cell that made each metric or claim, in order."""
     return [
-        {
-            "notebook": record["notebook"],
-            "png": output["data"]["image/png"].replace("\n", ""),
-            "alt": output.get("metadata", {}).get("image/png", {}).get("alt", ""),
-        }
+        _anchor(cell)
         for cell in node.cells
         for output in cell.get("outputs", [])
-        if "image/png" in output.get("data", {})
+        if kind in output.get("metadata", {}).get("kerasaid", {})
     ]
 
 
-def _render(template, **values):
+def _anchor(cell):
+    return f"#cell-id={cell['id']}" if cell.get("id") else ""
+
+
+def render(template, **values):
+    """Return a page made from a template in `templates/`, in the style of all pages.
+
+    Args:
+        template: its file name.
+        **values: what it shows; text is escaped.
+    """
     return _templates().get_template(template).render(**values)
+
+
+def _read_template(name):
+    return (files("kerasaid.runs") / "templates" / name).read_text(encoding="utf-8")
 
 
 @cache
 def _templates():
-    folder = files("kerasaid.runs") / "templates"
     templates = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        loader=jinja2.FunctionLoader(_read_template),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters.update(number=_number, duration=_duration)
+    templates.filters.update(number=_number, duration=_duration, interval=_interval)
     templates.globals.update(as_text=as_text)
     light = HtmlFormatter(style="default").get_style_defs(".highlight")
     dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
@@ -162,7 +274,7 @@ def _templates():
         '<path fill="#0072B2" d="M1 1h2v6h-2zM5 1h2l-3 3 3 3h-2l-3-3z"/></svg>'
     )
     templates.globals.update(
-        style=(folder / "style.css").read_text(encoding="utf-8"),
+        style=_read_template("style.css"),
         code_light=light,
         code_dark=dark,
         icon="data:image/svg+xml;base64," + base64.b64encode(icon.encode()).decode("ascii"),
@@ -175,6 +287,16 @@ def _number(value):
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _interval(seeds):
+    """Return the 95 % interval for the mean over seeds as text; empty where there is none."""
+    from kerasaid.statistics import mean_interval  # SciPy is slow to import
+
+    if not seeds or len(seeds) < 2 or any(isinstance(seed, str) for seed in seeds):
+        return ""
+    _, low, high = mean_interval(seeds)
+    return f"{_number(low)} to {_number(high)}"
 
 
 def _duration(seconds):

@@ -19,7 +19,7 @@ from nbclient import NotebookClient
 
 from kerasaid.environment import ROOT
 from kerasaid.errors import InputError
-from kerasaid.runs import execute, notebooks, record
+from kerasaid.runs import engine, execute, notebooks, record
 
 _KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 _CELL_METADATA = ("tags", "jupyter")
@@ -41,8 +41,8 @@ def refresh(path, measure=True):
     measured = dict(node.metadata.get("kerasaid", {}))
     client = NotebookClient(
         node,
-        timeout=execute.CELL_TIMEOUT,
-        **execute.CLIENT,
+        timeout=engine.CELL_TIMEOUT,
+        **engine.CLIENT,
         record_timing=False,
         resources={"metadata": {"path": str(path.parent)}},
     )

@@ -3,10 +3,12 @@ import signal
 import time
 
 import nbformat
+import psutil
 import pytest
 
+from conftest import write_notebook
 from kerasaid.errors import InputError
-from kerasaid.runs import execute, notebooks, record, refresh
+from kerasaid.runs import engine, execute, notebooks, record, refresh
 
 KEYS = {
     "python",
@@ -153,7 +155,7 @@ def test_a_run_that_never_started_reports_no_stored_results(collection, tmp_path
     def broken(*arguments):
         raise RuntimeError("no kernel")
 
-    monkeypatch.setattr(execute, "_papermill", broken)
+    monkeypatch.setattr(engine, "execute", broken)
     found = execute.run(notebooks.find("00"), {}, tmp_path / "out")
     assert found["status"] == "failed" and "no kernel" in found["error"]
     assert found["metrics"] == found["claims"] == []
@@ -174,3 +176,101 @@ def test_a_killed_run_leaves_a_whole_record_that_says_interrupted(command, tmp_p
     process.communicate()
     found = json.loads((folder / "record.json").read_text())
     assert found["status"] == "interrupted" and found["notebook"] == "02_slow"
+
+
+def test_a_killed_parent_leaves_no_kernel_and_no_lock(command, tmp_path):
+    folder = tmp_path / "out"
+    process = command("run", "02", "--out", folder)
+    wait_for(lambda: started(folder))
+    kernels = psutil.Process(process.pid).children(recursive=True)
+    assert kernels
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not any(kernel.is_running() for kernel in kernels))
+    assert execute.run(notebooks.find("00"), {}, folder)["status"] == "complete"
+    assert not [name for name in files(folder) if name.startswith(".")]  # of the killed one
+
+
+def test_two_runs_do_not_mix_in_one_folder(command, collection, tmp_path):
+    folder = tmp_path / "out"
+    process = command("run", "02", "--out", folder)
+    wait_for(lambda: started(folder))
+    before = files(folder)
+    with pytest.raises(InputError, match="another run writes into"):
+        execute.run(notebooks.find("00"), {}, folder)
+    assert files(folder) == before
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert files(folder) == ["02_slow.html", "02_slow.ipynb", "record.json"]
+
+
+def test_a_refused_parameter_leaves_also_a_damaged_record_as_it_was(collection, tmp_path):
+    (tmp_path / "record.json").write_bytes(b'{"status": \xff')
+    with pytest.raises(InputError):
+        execute.run(notebooks.find("00"), {"epochs": -1}, tmp_path)
+    assert (tmp_path / "record.json").read_bytes() == b'{"status": \xff'
+
+
+def test_a_full_disk_leaves_a_record_that_says_interrupted(collection, tmp_path, monkeypatch):
+    write = record.write_atomically
+
+    def full(path, text):
+        if path.suffix == ".html":
+            raise OSError(28, "No space left on device", str(path))
+        write(path, text)
+
+    monkeypatch.setattr(record, "write_atomically", full)
+    with pytest.raises(OSError, match="No space left"):
+        execute.run(notebooks.find("00"), {}, tmp_path / "out")
+    assert record.read(tmp_path / "out")["status"] == "interrupted"
+    assert files(tmp_path / "out") == ["00_tiny.ipynb", "record.json"]
+
+
+@pytest.fixture
+def drawing(collection):
+    """A notebook with a figure of `plots.show`, one of another kind, and a profile."""
+    write_notebook(
+        collection,
+        "04_drawing",
+        """
+        from kerasaid import plots
+        from kerasaid.results import show
+        from matplotlib.figure import Figure
+        plots.show(Figure().subplots(), alt="An empty picture.")
+        """,
+        "show('A dot.', {'figure': 1}, png=b'\\x89PNG')",
+        parameters="epochs: int = 2  # passes\n# profile long: epochs=9",
+    )
+    return notebooks.find("04")
+
+
+def test_figures_and_seconds_by_cell_are_kept(drawing, tmp_path):
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "01-of-an-earlier-run.png").write_bytes(b"")
+    found = execute.run(drawing, {}, tmp_path, profile="long")
+    assert found["status"] == "complete", found["error"]
+    first, second = found["figures"]
+    cells = [cell.id for cell in drawing.node.cells if cell.cell_type == "code"]
+    assert first == {
+        "png": f"figures/01-{cells[1]}.png",
+        "svg": f"figures/01-{cells[1]}.svg",
+        "alt": "An empty picture.",
+    }
+    assert second == {"png": f"figures/02-{cells[2]}.png", "svg": None, "alt": "A dot."}
+    assert len(files(tmp_path / "figures")) == 3
+    assert "<svg" in (tmp_path / first["svg"]).read_text("utf-8")
+    assert (tmp_path / first["png"]).read_bytes().startswith(b"\x89PNG")
+    assert [cell["id"] for cell in found["cells"]] == cells
+    assert all(cell["seconds"] >= 0 for cell in found["cells"])
+    assert found["version"] == record.VERSION and found["profile"] == "long"
+    node = nbformat.read(tmp_path / "04_drawing.ipynb", as_version=4)
+    assert node.cells[2].outputs[0].metadata["kerasaid"]["svg"] == first["svg"]
+
+
+def test_the_share_of_threads_reaches_the_kernel(collection, tmp_path):
+    names = ["TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"]
+    write_notebook(collection, "04_env", f"import os\nprint([os.environ[n] for n in {names}])")
+    control = execute.Control(threads=3)
+    found = execute.run(notebooks.find("04"), {}, tmp_path, control=control)
+    assert found["environment"]["threads"] == 3
+    assert "['3', '3', '3']" in (tmp_path / "04_env.ipynb").read_text("utf-8")

@@ -8,13 +8,27 @@ from kerasaid.runs import record
 
 
 def a_record(**changes):
-    return {**dict.fromkeys(record.KEYS), **changes}
+    new = {"version": record.VERSION, "profile": None, "cells": [], "figures": []}
+    return {**dict.fromkeys(record.KEYS), **new, **changes}
 
 
 def test_a_record_is_read_back(tmp_path):
     record.write(tmp_path, a_record(status="complete", seconds=1.5))
     assert record.read(tmp_path) == a_record(status="complete", seconds=1.5)
     assert os.listdir(tmp_path) == ["record.json"]
+
+
+def test_a_record_of_version_1_is_read_and_left_as_it_is(tmp_path):
+    old = dict.fromkeys(record.KEYS, None)
+    (tmp_path / "record.json").write_text(json.dumps(old))
+    found = record.read(tmp_path)
+    assert found == {**old, "version": 1, "profile": None, "cells": [], "figures": []}
+    assert json.loads((tmp_path / "record.json").read_text()) == old
+
+
+def test_every_key_of_a_record_is_documented():
+    for key in a_record():
+        assert f"`{key}`" in record.__doc__
 
 
 def test_what_json_does_not_know_is_written_as_text(tmp_path):
@@ -39,7 +53,8 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         record.write(tmp_path, a_record(status="failed"))
+    assert caught.value.filename == str(tmp_path / "record.json")
     assert record.read(tmp_path) == a_record(status="complete")
     assert os.listdir(tmp_path) == ["record.json"]
