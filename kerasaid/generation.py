@@ -352,7 +352,7 @@ def _sampling_loop(step, tokenizer, top_k, with_top_p, greedy):
             free = given < 0
             token = ops.where(free, ops.where(ended, tokenizer.pad_id, chosen), given)
             ended = ended | (free & (token == tokenizer.eos_id))
-            found = ops.slice_update(found, (time, 0), token[None])
+            found = ops.scatter_update(found, ops.reshape(time, (1, 1)), token[None])
             return time + 1, token, state, ended, found
 
         def unfinished(time, token, state, ended, found):

@@ -193,11 +193,10 @@ class TransformerLanguageModel(_Transformer):
     def step(self, tokens, state):
         """Read one token (batch,) a row; return logits (batch, vocabulary_size) and the state."""
         read, *caches = state
-        x = self._embed(tokens[:, None], start_index=read)
+        x = self._embed(tokens[:, None], start_index=read)[:, 0]
         for number, block in enumerate(self.blocks):
-            x, caches[number] = block(x, cache=caches[number], cache_update_index=read)
-        logits = self.embedding(self._normalized(x), reverse=True)
-        return logits[:, 0], [read + 1, *caches]
+            x, caches[number] = block.step(x, caches[number], read)
+        return self.embedding(self._normalized(x), reverse=True), [read + 1, *caches]
 
 
 @keras.saving.register_keras_serializable(package="kerasaid")

@@ -83,6 +83,41 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
         )
         return self.output_dense(output), cache
 
+    def step(self, inputs, cache, cache_update_index):
+        """Go on by one position: as `call` with a cache, in far fewer operations.
+
+        Args:
+            inputs: (batch, features).
+            cache: as in `call`.
+            cache_update_index: as in `call`.
+
+        Returns:
+            (output, new cache); the output is (batch, features).
+        """
+        self._check_cache(inputs[:, None], cache)
+        query, key, value = (
+            _flat(dense, inputs, (self.num_heads, self.key_dim))
+            for dense in (self.query_dense, self.key_dense, self.value_dense)
+        )
+        query, key = (
+            part[:, 0] for part in self._placed(query[:, None], key[:, None], cache_update_index)
+        )
+        # A scatter may write in place, where slice_update copies.
+        pair = ops.arange(2 * ops.shape(cache)[0], dtype="int32")
+        places = ops.stack([pair // 2, pair % 2, 0 * pair + cache_update_index], axis=1)
+        new = ops.reshape(ops.stack([key, value], axis=1), (-1, *key.shape[1:]))
+        cache = ops.scatter_update(cache, places, ops.cast(new, cache.dtype))
+        keys, values = ops.unstack(cache, 2, axis=1)
+        # With one query, products of matrices are sums; nothing has to be transposed.
+        scores = ops.sum(query[:, None] * keys, axis=-1) * self.key_dim**-0.5
+        ahead = ops.arange(cache.shape[2], dtype="int32") > cache_update_index
+        scores = ops.cast(scores, "float32") + ops.where(ahead, -1e9, 0.0)[:, None]
+        weights = ops.exp(scores - ops.max(scores, axis=1, keepdims=True))  # softmax, undivided
+        output = ops.sum(ops.cast(weights, cache.dtype)[..., None] * values, axis=1)
+        output = output / ops.cast(ops.sum(weights, axis=1), cache.dtype)[..., None]
+        output = ops.reshape(output, (-1, self.num_heads * self.key_dim))
+        return _flat(self.output_dense, output, (inputs.shape[-1],)), cache
+
     def _placed(self, query, key, start_index):
         """Return projected queries and keys, told where they stand; here nothing is told."""
         return query, key
@@ -105,3 +140,12 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
                 f"the cache of {self.name!r} has room for {cache.shape[2]} positions, "
                 f"received {length}."
             )
+
+
+def _flat(dense, x, shape):
+    """Return what an EinsumDense makes of x, (batch, features), as one product of matrices."""
+    kernel = ops.reshape(ops.cast(dense.kernel, x.dtype), (x.shape[-1], -1))
+    x = ops.matmul(x, kernel)
+    if dense.bias is not None:
+        x = x + ops.reshape(ops.cast(dense.bias, x.dtype), (-1,))
+    return x if len(shape) == 1 else ops.reshape(x, (-1, *shape))

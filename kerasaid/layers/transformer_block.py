@@ -132,31 +132,39 @@ class TransformerBlock(keras.layers.Layer):
         if padding_mask is None and cache is None:
             padding_mask = mask
         seen = self._seen(inputs, cache, padding_mask, attention_mask)
-        x = self.attention_norm(inputs) if self.normalize_first else inputs
         options = {"attention_mask": seen, "training": training}
-        scores = None
-        if cache is not None:
-            if not self.causal:
-                raise InputError(f"{self.name!r} sees the future: it has no use for a cache.")
-            x, cache = self.attention(
-                *(x, x), cache=cache, cache_update_index=cache_update_index, **options
-            )
+        if cache is None:
+            options |= {
+                "use_causal_mask": self.causal,
+                "return_attention_scores": return_attention_scores,
+            }
         else:
-            x = self.attention(
-                *(x, x),
-                use_causal_mask=self.causal,
-                return_attention_scores=return_attention_scores,
-                **options,
-            )
-            x, scores = x if return_attention_scores else (x, None)
+            self._require_causal()
+            options |= {"cache": cache, "cache_update_index": cache_update_index}
+        return self._around(inputs, lambda x: self.attention(x, x, **options), training)
+
+    def step(self, inputs, cache, cache_update_index):
+        """Go on by one position, (batch, features); return that and the new cache, as `call`."""
+        self._require_causal()
+        return self._around(
+            inputs, lambda x: self.attention.step(x, cache, cache_update_index), training=False
+        )
+
+    def _around(self, inputs, attention, training):
+        """Return the block's output, and what attention returned beside its own."""
+        x = attention(self.attention_norm(inputs) if self.normalize_first else inputs)
+        x, *more = x if isinstance(x, tuple) else (x,)
         x = inputs + self.drop(x, training=training)
         x = x if self.normalize_first else self.attention_norm(x)
         hidden = self.dense_norm(x) if self.normalize_first else x
         hidden = self.contract(self.expand(hidden))
         x = x + self.drop(hidden, training=training)
         x = x if self.normalize_first else self.dense_norm(x)
-        more = [part for part in (scores, cache) if part is not None]
         return (x, *more) if more else x
+
+    def _require_causal(self):
+        if not self.causal:
+            raise InputError(f"{self.name!r} sees the future: it has no use for a cache.")
 
     def initial_cache(self, batch_size, sequence_length):
         """Return an empty cache, (batch_size, 2, sequence_length, heads, features / heads)."""

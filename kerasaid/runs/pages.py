@@ -18,6 +18,8 @@ from kerasaid.results import as_text
 from kerasaid.runs import record as records
 from kerasaid.runs.sanitise import clean
 
+_ALIGNED = re.compile(r"\\begin\{aligned\}(.*?)\\end\{aligned\}", re.DOTALL)
+
 
 def notebook_page(node, record, in_report=False):
     """Return the page of one executed notebook.
@@ -97,9 +99,15 @@ def _fragility(claim):
 def _mathml(formula, display="inline"):
     """Return a formula as MathML, or as it was written where it cannot be read."""
     try:
-        return mathml(formula, display=display)
+        return mathml(_ALIGNED.sub(_as_array, formula), display=display)
     except Exception:  # the library raises many kinds; a page must not fail for a formula
         return f"<code>{html.escape(formula)}</code>"
+
+
+def _as_array(found):
+    """Return an aligned environment, which latex2mathml cannot read, as an array."""
+    columns = 1 + max(row.count("&") for row in found[1].split(r"\\"))
+    return rf"\begin{{array}}{{{('rl' * columns)[:columns]}}}{found[1]}\end{{array}}"
 
 
 class _Renderer(IPythonRenderer):
@@ -142,7 +150,8 @@ class _Exporter(HTMLExporter):
     def markdown2html(self, context, source):
         renderer = _Renderer(
             escape=False,
-            embed_images=self.embed_images,
+            # Embedding parses the HTML, and closes a <details> too early.
+            embed_images=self.embed_images and "![" in source,
             path=context.get("resources", {}).get("metadata", {}).get("path", ""),
             attachments=context.get("cell", {}).get("attachments", {}),
         )

@@ -167,6 +167,30 @@ def test_a_cache_changes_nothing(options, parts):
     np.testing.assert_allclose(np.concatenate(found, axis=1), layer(X), atol=1e-5)
 
 
+@pytest.mark.parametrize("options", [kind for kind in KINDS if kind["causal"]])
+def test_a_step_is_a_call_with_one_position(options):
+    layer, whole = block(**options), block(**options)
+    whole.set_weights(layer.get_weights())
+    cache = layer.initial_cache(3, 7)
+    for t in range(7):
+        found, new = layer.step(X[:, t], cache, t)
+        expected, cache = whole(X[:, t : t + 1], cache=cache, cache_update_index=t)
+        np.testing.assert_allclose(found, expected[:, 0], atol=1e-5)
+        np.testing.assert_allclose(new, cache, atol=1e-5)
+
+
+def test_a_step_with_low_rank_adapters_and_in_low_precision():
+    layer = block(causal=True)
+    layer.attention.query_dense.enable_lora(2)
+    layer.attention.query_dense.lora_kernel_b.assign(np.ones((2, 4)))
+    found, _ = layer.step(X[:, 0], layer.initial_cache(3, 4), 0)
+    np.testing.assert_allclose(found, layer(X[:, :1])[:, 0], atol=1e-5)
+    low = TransformerBlock(16, 2, causal=True, dtype="mixed_bfloat16")
+    low.build((None, None, 8))
+    found, cache = low.step(X[:, 0].astype("bfloat16"), low.initial_cache(3, 4), 0)
+    assert {keras.backend.standardize_dtype(part.dtype) for part in (found, cache)} == {"bfloat16"}
+
+
 def test_a_cache_with_padding_on_the_left():
     layer = block(causal=True)
     mask = np.ones((3, 10), bool)

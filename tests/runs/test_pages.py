@@ -141,6 +141,25 @@ def test_the_index_ranks_claims_the_fragile_first(page):
     assert order == ["broken", "fragile", "relative", "solid", "exact"]
 
 
+def test_aligned_equations_are_a_table_with_a_row_each(page):
+    text = page_of(page, r"$$\begin{aligned} a &= b && \text{one} \\ c &= d \end{aligned}$$")
+    assert text.count("<mtr>") == 2
+    assert text.count("<mtd") == 6
+    assert "&amp;" not in re.search("<math.*?</math>", text, re.DOTALL)[0]
+
+
+def test_a_hint_stays_folded(page):
+    hint = "<details><summary>Hint</summary>\n\nLook at the **sign**.\n\n</details>"
+    text = page_of(page, hint)
+    inside = re.search("<details><summary>Hint</summary>(.*?)</details>", text, re.DOTALL)[1]
+    assert "<strong>sign</strong>" in inside
+
+
+def page_of(page, markdown):
+    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(markdown)])
+    return pages.notebook_page(node, page[0])
+
+
 def test_a_formula_that_cannot_be_read_is_shown_as_written(page):
     record, node, _ = page
     node.cells[0].source += "\n\n$x_1_2 < 3$ and $a_$"
