@@ -90,3 +90,11 @@ def test_check_says_what_to_look_at():
 
 def test_a_failed_check_is_one_line_in_a_notebook():
     assert CheckFailed("✗ no")._render_traceback_() == ["CheckFailed: ✗ no"]
+
+
+def test_a_stub_is_not_called_a_mistake():
+    def answer():
+        return ...
+
+    with pytest.raises(CheckFailed, match=r"^✗ a sum: not solved yet, replace the ... by your ans"):
+        check("a sum", lambda: answer() - 1 == 0, "hint")
