@@ -4,7 +4,7 @@ BENCH ?=
 NN ?=
 bin = .venv/bin
 
-.PHONY: help setup lab report test bench refresh check-lock
+.PHONY: help setup lab report test bench refresh portability check-lock
 
 help:
 	@echo "make report   run every notebook and write reports/latest/index.html"
@@ -13,6 +13,7 @@ help:
 	@echo "make setup    make .venv from requirements.txt (the others do it when needed)"
 	@echo "make bench    ours against a peer; one of them: make bench BENCH=import_time"
 	@echo "make refresh  execute the notebooks again and store their outputs; some: NN='00 01'"
+	@echo "make portability  what would break on other machines and backends; some: NN='00 01'"
 	@echo "make check-lock  prove that the lock has wheels on Linux, macOS and Windows"
 
 setup:
@@ -36,6 +37,9 @@ bench: setup
 
 refresh: setup
 	@$(bin)/python -m kerasaid.runs.refresh $(NN)
+
+portability: setup
+	@$(bin)/python tools/portability.py $(NN)
 
 check-lock: setup
 	@$(bin)/python tools/check_lock.py

@@ -68,7 +68,7 @@ def run():
     if has_torch:
         import torch
 
-        from benchmarks.torch_gpt import decoder
+        from benchmarks._torch_gpt import decoder
 
         theirs = decoder(model)
 
