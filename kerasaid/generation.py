@@ -78,8 +78,8 @@ def generate(
     _check(model, tokenizer, max_new_tokens, temperature, top_k, top_p)
     require_at_least(1, num_beams=num_beams, num_return_sequences=num_return_sequences)
     require_at_least(0, seed=seed)
-    stop = [stop] if isinstance(stop, str) else stop or []
-    if not all(isinstance(end, str) and end for end in stop):
+    stop = [stop] if isinstance(stop, str) else [] if stop is None else stop
+    if not isinstance(stop, (list, tuple)) or not all(isinstance(e, str) and e for e in stop):
         raise InputError(f"stop must be a text or a list of texts, none empty, received {stop!r}.")
     if on_text is not None and not callable(on_text):
         raise InputError(f"on_text must be a function, received {on_text!r}.")
@@ -298,7 +298,8 @@ class _Listener:
     def _tell(self, row, text, complete):
         if not complete:  # the last characters may still become part of something else
             held = max([0, *(len(end) - 1 for end in self.stop)])
-            text = text[: max(0, len(text) - held)].rstrip("\ufffd")
+            text = text.rstrip("\ufffd")
+            text = text[: max(0, len(text) - held)]
         if len(text) > len(self.told[row]):
             piece = text[len(self.told[row]) :]
             self.told[row] = text

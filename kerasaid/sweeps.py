@@ -153,7 +153,9 @@ def sweep(
             a run that comes twice, a rate that is not above 0, and for a model, data or optimizer
             that cannot be used.
     """
-    require_at_least(1, batch_size=batch_size, epochs=epochs, memory_mb=memory_mb or 1)
+    require_at_least(1, batch_size=batch_size, epochs=epochs)
+    if memory_mb is not None:
+        require_at_least(1, memory_mb=memory_mb)
     x, y = _checked_data("x and y", (x, y))
     if validation_data is not None:
         validation_data = _checked_data("validation_data", validation_data)
@@ -276,6 +278,11 @@ class _Named:
         made = make() if rate is None else make(rate)
         if not isinstance(made, keras.optimizers.Optimizer):
             raise InputError(f"optimizers[{name!r}] must return an optimizer, received {made!r}.")
+        rate = getattr(made, "_learning_rate", None)
+        if callable(rate) and not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            raise InputError(
+                f"{name}: a function as learning rate is not supported in a sweep; use a schedule."
+            )
         config = made.get_config()
         for unsupported in ("use_ema", "gradient_accumulation_steps", "loss_scale_factor"):
             if config.get(unsupported):
@@ -288,7 +295,7 @@ class _Named:
         except ValueError:
             unfit = ("get", "serialize", "deserialize", "Loss")
             known = [k for k, v in vars(keras.losses).items() if callable(v) and k not in unfit]
-            return keras.losses.get(_find(name, "loss", {k: k for k in (*known, *self.losses)}))
+            return keras.losses.get(_find(name, "loss", {**{k: k for k in known}, **self.losses}))
 
     def rows(self, name):
         everything = np.arange(self._count)
@@ -298,7 +305,7 @@ class _Named:
             known = ", ".join(map(str, self._rows)) or "none"
             raise InputError(f"there are no rows {name!r}; known are: {known}.")
         try:
-            chosen = everything[self._rows[name]]  # numbers, a mask or a slice
+            chosen = everything[np.asarray(self._rows[name])]  # numbers or a mask
         except IndexError:
             chosen = everything[:0]
         if chosen.ndim != 1 or not len(chosen) or np.min(self._rows[name]) < 0:
@@ -354,6 +361,12 @@ def _checked_runs(runs, batch_size):
                 f"a run must be a dict with an optimizer and a loss, received {run!r}."
             )
         run = {key: _plain(key, value) for key, value in run.items()}
+        taken = {"run", "epoch", "step", "loss_function", "diverged"} & run.keys()
+        if taken:
+            raise InputError(
+                f"{min(taken)!r} is a column of the result: give this argument of build another "
+                "name."
+            )
         run = {"seed": 0, "batch_size": batch_size, **run}
         if "learning_rate" in run:
             rate = run["learning_rate"]
@@ -362,8 +375,9 @@ def _checked_runs(runs, batch_size):
             run["learning_rate"] = float(rate)
         require_at_least(0, seed=run["seed"], order_seed=run.get("order_seed", 0))
         require_at_least(1, batch_size=run["batch_size"])
-        if max(run["seed"], run.get("order_seed", 0)) >= 2**32:
-            raise InputError(f"seeds must be below 2**32, received {run['seed']}.")
+        largest = max(run["seed"], run.get("order_seed", 0))
+        if largest >= 2**32:
+            raise InputError(f"seeds must be below 2**32, received {largest}.")
         text = repr(sorted(run.items()))
         if text in known:
             raise InputError(f"one run is there twice: {run!r}.")
@@ -374,6 +388,12 @@ def _checked_runs(runs, batch_size):
 
 def _plain(key, value):
     value = value.item() if isinstance(value, np.generic) else value
+    named = {"optimizer": "optimizers", "loss": "losses"}
+    if key in named and not isinstance(value, str):
+        raise InputError(
+            f"{key} must be a name, received {value!r}: take one that Keras knows, or give it "
+            f"one in {named[key]}=."
+        )
     parts = value if isinstance(value, (list, tuple)) else [value]
     if not all(part is None or isinstance(part, (str, numbers.Number)) for part in parts):
         raise InputError(
@@ -528,7 +548,7 @@ def _programs(build, runs, named, metrics, x, y, validation_data):
         config = optimizer.get_config()  # two names may stand for one kind, with two schedules
         rest = {k: v for k, v in config.items() if k not in ("learning_rate", "name")}
         apart = {k: v for k, v in run.items() if k not in (*_STACKED_KEYS, "optimizer")}
-        key = [type(optimizer).__qualname__, rest, apart]
+        key = [type(optimizer).__qualname__, rest, _scalars(optimizer), apart]
         groups.setdefault(json.dumps(key, default=repr, sort_keys=True), []).append(number)
     programs = [
         _Program(numbers, [runs[number] for number in numbers], build, named, metrics)
@@ -543,6 +563,20 @@ def _programs(build, runs, named, metrics, x, y, validation_data):
             program.copy = Copy(program.model, x[:2], y[:2])
             program.bytes = _stack_of().memory(program.copy, x[:size], y[:size])
     return programs
+
+
+def _scalars(optimizer):
+    """Return an optimizer's plain attributes; its config lacks some, as what is not decayed."""
+
+    def plain(value):
+        return value is None or isinstance(value, (bool, int, float, str))
+
+    return {
+        name: value
+        for name, value in vars(optimizer).items()
+        if name not in ("name", "_learning_rate")
+        and (plain(value) or (isinstance(value, (list, tuple, set)) and all(map(plain, value))))
+    }
 
 
 def _check_labels(loss, labels, y_pred):

@@ -333,6 +333,8 @@ def test_new_weights_are_used_and_an_old_model_is_let_go():
         ("a", {"stop": [3]}, r"received \[3\]"),
         ("a", {"stop": "b", "num_beams": 2}, "beam search draws nothing"),
         ("a", {"on_text": True}, "on_text must be a function, received True"),
+        ("a", {"stop": 5}, "stop must be a text or a list of texts, none empty, received 5"),
+        ("a", {"stop": iter("b")}, "stop must be a text or a list of texts"),
         ("a", {"seed": -1}, "seed .* at least 0, received -1"),
         ("a", {"seed": 1.5}, "received 1.5"),
         ("a", {"top_p": "0.5"}, "received '0.5'"),
@@ -411,3 +413,14 @@ def test_a_text_continues_its_prompt():
         [" wait, and write."],
         [", and write."],
     ]
+
+
+def test_half_a_character_keeps_no_place_of_a_stop_text():
+    tokenizer = train_tokenizer(["a"], "bpe", vocabulary_size=261)
+    ids, told = tokenizer.encode("a你好"), []
+    listen = generation._Listener(
+        *(tokenizer, [[tokenizer.bos_id]], 1, ["你好"], lambda *piece: told.append(piece[2]))
+    )
+    for end in range(1, len(ids) + 1):
+        listen(np.array([ids[:end]]), np.array([False]))
+    assert "".join(told) == "a"

@@ -220,6 +220,22 @@ def test_schedules_of_one_optimizer_share_a_program(monkeypatch):
         assert_same(result, number, *alone(dense, runs[number], X, Y, metrics=()))
 
 
+def test_optimizers_that_differ_in_what_no_config_holds_stay_apart():
+    def spared(rate):
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=0.9)
+        optimizer.exclude_from_weight_decay(var_names=["kernel", "bias"])
+        return optimizer
+
+    made = {"spared": spared, "plain": lambda rate: keras.optimizers.AdamW(rate, weight_decay=0.9)}
+    runs = grid(optimizer=["plain", "spared"], loss="Cross-Entropy", learning_rate=0.1)
+    result = run_many(runs=runs, optimizers=made)
+    for number, run in enumerate(runs):
+        alone_ = run_many(runs=[run], optimizers=made)
+        assert_same(result, number, alone_.model(0), {"loss": alone_.final["loss"][0]})
+    plain, kept = (np.abs(arrays(result.model(number))[0]).mean() for number in (0, 1))
+    assert plain < 0.9 * kept
+
+
 def test_the_order_of_the_batches_can_have_a_seed_of_its_own():
     runs = grid(
         optimizer="Adam", loss="cross-entropy", learning_rate=0.01, seed=1, order_seed=[1, 9]
@@ -554,7 +570,7 @@ def after(layer, shape=(6,)):
         ({"seed": -1}, "seed must be a whole number of at least 0"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1"),
         ({"width": 3}, "build cannot be called with {'width': 3}"),
-        ({"rows": "most"}, "no rows 'most'; known are: few, none, far"),
+        ({"rows": "most"}, "no rows 'most'; known are: few, none, far, slice"),
         ({"rows": "none"}, "must be row numbers from 0 to 69"),
         ({"rows": "far"}, "must be row numbers from 0 to 69"),
         ({"twice": True}, "one run is there twice"),
@@ -569,7 +585,20 @@ def after(layer, shape=(6,)):
         ({"validation_data": (X, Y, Y)}, r"must be a pair \(x, y\)"),
         ({"validation_data": X}, r"must be a pair \(x, y\), received ndarray"),
         ({"memory_mb": -1}, "memory_mb must be a whole number of at least 1, received -1"),
+        ({"memory_mb": 0}, "memory_mb must be a whole number of at least 1, received 0"),
         ({"seed": 2**32}, "seeds must be below"),
+        ({"seed": 1, "order_seed": 2**32}, "seeds must be below .*, received 4294967296"),
+        ({"step": 7}, "'step' is a column of the result"),
+        (
+            {"optimizer": keras.optimizers.SGD()},
+            "optimizer must be a name, received .* optimizers=",
+        ),
+        ({"loss": ["mse"]}, r"loss must be a name, received \['mse'\]: .* in losses="),
+        ({"rows": "slice"}, "must be row numbers from 0 to 69"),
+        (
+            {"optimizers": {"SGD": lambda r: keras.optimizers.SGD(lambda: r)}},
+            "a function as learning rate is not supported",
+        ),
         ({"dropout": np.zeros(3)}, "dropout must be a number, a text, None or a list"),
         (
             {"metrics": [keras.metrics.F1Score()], "y": np.eye(3)[Y], "loss": "mse"},
@@ -606,7 +635,9 @@ def test_bad_input_is_refused_before_any_training(monkeypatch, change, message):
     run = {"optimizer": "SGD", "loss": "cross-entropy", "learning_rate": 0.1}
     given = {"build": dense, "x": X, "y": Y, "losses": LOSSES}
     given["rows"] = {"few": np.arange(5), "none": np.arange(0), "far": np.array([70])}
+    given["rows"]["slice"] = slice(0, 2)
     keys = {"optimizer", "loss", "learning_rate", "seed", "batch_size", "width", "dropout"}
+    keys |= {"order_seed", "step"}
     run.update({key: value for key, value in change.items() if key in keys})
     if isinstance(change.get("rows"), str):
         run["rows"] = change["rows"]
