@@ -5,6 +5,7 @@ import functools
 import hashlib
 import importlib.util
 import io
+import itertools
 import json
 import zipfile
 import zlib
@@ -49,8 +50,7 @@ def load_mnist(data=""):
 
     Source: LeCun and Cortes, CC BY-SA 3.0; see `data/README.md`.
     """
-    own = Path(data).expanduser() if data else None
-    arrays = _read_own(own) if own else _read_npz(read_shipped("mnist.npz"))
+    arrays = _read_own(data) if data else _read_npz(read_shipped("mnist.npz"))
     return (
         (arrays["x_train"], arrays["y_train"].astype("int32")),
         (arrays["x_test"], arrays["y_test"].astype("int32")),
@@ -75,20 +75,25 @@ def load_corpus(corpus="startups", language="en", count=None, seed=0):
 
     Raises:
         InputError: for a language that is not offered, a file that is missing, empty or not
-            UTF-8, and for fewer documents than a split needs.
+            UTF-8, and for fewer documents than count, or than a split needs.
     """
     if count is not None:
         require_at_least(_FEWEST_DOCUMENTS, count=count)
     if corpus == "startups":
         return load_startups(language, count, seed)
-    documents = load_keras_docs() if corpus == "keras_docs" else list(stream_lines(corpus))
+    documents = load_keras_docs() if corpus == "keras_docs" else stream_lines(corpus)
+    documents = list(itertools.islice(documents, count))
+    if count is not None and len(documents) < count:
+        raise InputError(
+            f"corpus={str(corpus)!r} holds {len(documents):,} documents, received count={count:,}."
+        )
     if len(documents) < _FEWEST_DOCUMENTS:
         raise InputError(
             f"corpus={str(corpus)!r} holds {len(documents)} document"
             f"{'s' * (len(documents) > 1)} (lines that are not blank); at least "
             f"{_FEWEST_DOCUMENTS} are needed to split them into training, validation and test."
         )
-    return documents[:count]
+    return documents
 
 
 def load_startups(language="en", count=None, seed=0):
@@ -134,8 +139,9 @@ def _read_startups(language, suffix):
 def load_keras_docs():
     """Return the docstrings of the installed Keras: real technical English.
 
-    All classes and functions but those of its tests are read, in the order of files and places;
-    a docstring that is there twice counts once. Keras itself is not imported.
+    Those of the classes and functions at the top of each file and of their methods, tests left
+    out, in the order of files and places; one that is there twice counts once. Keras itself is
+    not imported.
 
     Example:
 
@@ -179,7 +185,7 @@ def stream_lines(path):
     """
     offset = found = 0
     try:
-        with Path(path).expanduser().open("rb") as file:
+        with _own_path("corpus", path).open("rb") as file:
             for raw in file:
                 line = raw.removeprefix(b"\xef\xbb\xbf" if offset == 0 else b"")
                 try:
@@ -237,7 +243,18 @@ def _read_npz(content):
         return {key: archive[key] for key in archive.files}
 
 
+def _own_path(name, path):
+    try:
+        path = Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(f"{name}={str(path)!r}: there is no such user.") from None
+    if "\0" in str(path):
+        raise InputError(f"{name}={str(path)!r}: a path cannot hold a zero character.")
+    return path
+
+
 def _read_own(path):
+    path = _own_path("data", path)
     try:
         content = path.read_bytes()
     except OSError as error:

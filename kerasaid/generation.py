@@ -121,18 +121,31 @@ def next_token_probabilities(logits, temperature=1.0, top_k=None, top_p=None):
 
     >>> import numpy as np
     >>> logits = np.log([[0.5, 0.3, 0.2]])
-    >>> next_token_probabilities(logits, top_k=2)  # 0.5 and 0.3, rescaled
+    >>> np.asarray(next_token_probabilities(logits, top_k=2)).round(3)  # 0.5 and 0.3, rescaled
     array([[0.625, 0.375, 0.   ]])
 
     Args:
         logits: (batch, vocabulary).
-        temperature: above 0; see `generate` for this and the others.
+        temperature: from 0.0001 to 10,000; see `generate` for this and the others.
         top_k: tokens kept; where several tie for the last place, all of them are kept.
         top_p: probability that the tokens kept reach.
 
     Returns:
-        (batch, vocabulary), each row adding up to 1.
+        A tensor (batch, vocabulary), each row adding up to 1.
+
+    Raises:
+        InputError: for logits of another rank, and for values outside these ranges.
     """
+    logits = ops.convert_to_tensor(logits)
+    if len(logits.shape) != 2:
+        raise InputError(f"logits must be (batch, vocabulary), received {tuple(logits.shape)}.")
+    if isinstance(temperature, numbers.Real) and temperature == 0:
+        raise InputError("temperature 0 takes the likeliest token and has no probabilities.")
+    _check_sampler(temperature, top_k, top_p)
+    return _probabilities(logits, temperature, top_k, top_p)
+
+
+def _probabilities(logits, temperature, top_k, top_p):
     logits = logits / temperature
     if top_k is not None:
         least = ops.top_k(logits, min(top_k, logits.shape[-1]))[0][:, -1:]
@@ -181,6 +194,10 @@ def _check(model, tokenizer, max_new_tokens, temperature, top_k, top_p):
             )
     require_vocabulary(model, tokenizer)
     require_at_least(1, max_new_tokens=max_new_tokens)
+    _check_sampler(temperature, top_k, top_p)
+
+
+def _check_sampler(temperature, top_k, top_p):
     if not isinstance(temperature, numbers.Real) or not (
         temperature == 0 or 1e-4 <= temperature <= 1e4
     ):
@@ -196,7 +213,7 @@ def _check(model, tokenizer, max_new_tokens, temperature, top_k, top_p):
 def _encode(tokenizer, prompts):
     """Return each prompt's ids, BOS first."""
     if prompts is None:
-        return [[tokenizer.bos_id]]
+        return [_Prompt([tokenizer.bos_id])]
     prompts = [prompts] if isinstance(prompts, str) else prompts
     if not isinstance(prompts, (list, tuple)) or not prompts:
         raise InputError(
@@ -218,10 +235,17 @@ def _encode(tokenizer, prompts):
             ]
             raise InputError(
                 f"the prompt {prompt!r} holds what the tokenizer ({tokenizer.kind}) does not "
-                f"know: {', '.join(map(repr, unknown))}."
+                f"know: {', '.join(map(repr, unknown or [prompt]))}."
             )
-        encoded.append([tokenizer.bos_id, *ids])
+        encoded.append(_Prompt([tokenizer.bos_id, *ids]))
+        encoded[-1].lost_space = prompt[-1].isspace() and not tokenizer.decode(ids)[-1:].isspace()
     return encoded
+
+
+class _Prompt(list):
+    """A prompt's ids, and whether its text ended in a space that they do not hold."""
+
+    lost_space = False
 
 
 def _check_room(model, encoded, max_new_tokens):
@@ -249,12 +273,12 @@ def _forced(encoded, rows, max_new_tokens, tokenizer):
 def _uniforms(encoded, rows, max_new_tokens, seed):
     """Return (rows, steps) numbers in [0, 1), each sequence's own, where its new tokens stand."""
     longest = max(map(len, encoded))
-    numbers = np.zeros((len(encoded) * rows, longest + max_new_tokens - 1), "float32")
+    table = np.zeros((len(encoded) * rows, longest + max_new_tokens - 1), "float32")
     for number, ids in enumerate(encoded):
         for k in range(rows):
             drawn = np.random.default_rng([seed, number, k]).random(max_new_tokens, "float32")
-            numbers[number * rows + k, len(ids) - 1 :][:max_new_tokens] = drawn
-    return numbers
+            table[number * rows + k, len(ids) - 1 :][:max_new_tokens] = drawn
+    return table
 
 
 def _text(tokenizer, prompt, ids, stop):
@@ -265,6 +289,7 @@ def _text(tokenizer, prompt, ids, stop):
         ids = ids[: ids.index(tokenizer.eos_id)]
     # Decoded with the prompt, which decides whether a space belongs between them.
     text = tokenizer.decode([*prompt, *ids])[len(tokenizer.decode(prompt)) :]
+    text = text.removeprefix(" ") if prompt.lost_space else text
     found = [end for end in stop if end in text]
     if not ended and not found and tokenizer.pad_id in ids:  # chosen only where nothing compares
         raise InputError("the model's logits are not numbers (nan): its training has diverged.")
@@ -308,6 +333,8 @@ class _Listener:
 
 def _sample(model, tokenizer, forced, uniforms, temperature, top_k, top_p, listener):
     greedy = temperature == 0
+    if greedy:  # nothing is drawn, so nothing is filtered
+        top_k = top_p = None
     loop = _compile(model, tokenizer, "greedy" if greedy else "sample", top_k, top_p is not None)
     # What filters nothing is passed all the same, so that one trace serves every value.
     scalars = [np.float32(1 if greedy else temperature), np.float32(top_p or 1)]
@@ -342,13 +369,11 @@ def _sampling_loop(step, tokenizer, top_k, with_top_p, greedy):
             logits = ops.cast(logits, "float32") + banned
             if greedy:
                 chosen = ops.cast(ops.argmax(logits, axis=-1), "int32")
+                broken = ops.any(ops.isnan(logits), axis=-1)  # argmax would pass over them
+                chosen = ops.where(broken, tokenizer.pad_id, chosen)
             else:
-                chosen = _draw(
-                    next_token_probabilities(
-                        logits, temperature, top_k, top_p if with_top_p else None
-                    ),
-                    uniforms[:, time],
-                )
+                top = top_p if with_top_p else None
+                chosen = _draw(_probabilities(logits, temperature, top_k, top), uniforms[:, time])
             given = forced[:, time]
             free = given < 0
             token = ops.where(free, ops.where(ended, tokenizer.pad_id, chosen), given)

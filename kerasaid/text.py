@@ -298,7 +298,7 @@ def pack(documents_ids, sequence_length, tokenizer):
     Nothing is padding; what fills no window at the end is dropped.
 
     Args:
-        documents_ids: token ids for each document, as `encode_batch` returns them.
+        documents_ids: token ids for each document, as `encode_batch` returns them, or InputError.
         sequence_length: tokens in a window; InputError when the stream has too few for one.
         tokenizer: whose BOS and EOS are used.
 
@@ -322,7 +322,7 @@ def pad(documents_ids, tokenizer, sequence_length=None):
         `(x, y, weights)`, shape (documents, sequence_length): int32, int32, and float32 that is
         1 where y counts and 0 where it is padding.
     """
-    documents = [list(ids) for ids in documents_ids]
+    documents = [list(ids) for ids in _rows(documents_ids)]
     if not documents:
         raise InputError("pad needs at least one document, received none.")
     if sequence_length is None:
@@ -355,8 +355,12 @@ def stream_windows(lines, tokenizer, sequence_length, batch_size):
     Yields:
         `(x, y)`, int32, shape (batch_size, sequence_length).
     """
-    require_at_least(1, sequence_length=sequence_length, batch_size=batch_size)
-    lines, size, given = _texts(lines), batch_size * sequence_length, False
+    require_at_least(1, sequence_length=sequence_length, batch_size=batch_size)  # now, not later
+    return _batches(_texts(lines), tokenizer, sequence_length, batch_size)
+
+
+def _batches(lines, tokenizer, sequence_length, batch_size):
+    size, given = batch_size * sequence_length, False
     held = np.empty(0, "int32")
     while chunk := list(islice(lines, _CHUNK)):
         held = np.concatenate([held, _stream(tokenizer.encode_batch(chunk), tokenizer)])
@@ -368,8 +372,15 @@ def stream_windows(lines, tokenizer, sequence_length, batch_size):
 
 
 def _stream(documents_ids, tokenizer):
-    framed = ((tokenizer.bos_id, *ids, tokenizer.eos_id) for ids in documents_ids)
+    framed = ((tokenizer.bos_id, *ids, tokenizer.eos_id) for ids in _rows(documents_ids))
     return np.fromiter(chain.from_iterable(framed), "int32")
+
+
+def _rows(documents_ids):
+    for ids in documents_ids:
+        if isinstance(ids, str) or not np.iterable(ids):
+            raise InputError(f"Expected the token ids of each document, received one {ids!r:.80}.")
+        yield ids
 
 
 def _windows(stream, sequence_length):

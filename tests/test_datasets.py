@@ -270,6 +270,20 @@ def test_a_corpus_that_is_not_there_is_refused(tmp_path):
         load_corpus("startup")
     with pytest.raises(InputError, match=r"cannot be read"):
         load_corpus(str(tmp_path))
+    for load, name in ((load_corpus, "corpus"), (load_mnist, "data")):
+        with pytest.raises(InputError, match=f"{name}='~nobody-here/x': there is no such user"):
+            load("~nobody-here/x")
+        with pytest.raises(InputError, match=f"{name}=.* zero character"):
+            load("a\0b")
+
+
+def test_more_documents_than_there_are_is_said(text_file):
+    with pytest.raises(InputError, match=r"own.txt' holds 5 documents, received count=6"):
+        load_corpus(text_file(b"a\nb\nc\nd\ne\n"), count=6)
+
+
+def test_a_count_reads_no_further(text_file):
+    assert load_corpus(text_file(b"a\nb\nc\nd\ne\n\xff"), count=5) == list("abcde")
 
 
 def test_a_file_is_streamed_in_bounded_memory(tmp_path):

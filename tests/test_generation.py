@@ -104,6 +104,22 @@ def test_next_token_probabilities(options, wanted):
     np.testing.assert_allclose(found[1, [3, 1, 2, 0]], wanted, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"temperature": 0}, "takes the likeliest token and has no probabilities"),
+        ({"temperature": -1.0}, "received -1.0"),
+        ({"top_k": 0}, "top_k .* at least 1, received 0"),
+        ({"top_p": 2}, "top_p must be above 0 and at most 1, received 2"),
+    ],
+)
+def test_probabilities_that_cannot_be(options, said):
+    with pytest.raises(InputError, match=said):
+        next_token_probabilities(np.zeros((1, 4)), **options)
+    with pytest.raises(InputError, match=r"logits must be \(batch, vocabulary\), received \(4,\)"):
+        next_token_probabilities(np.zeros(4))
+
+
 @pytest.mark.parametrize("uniform", [0.0, 0.5, 1 - 2**-24])
 def test_no_number_draws_a_token_of_probability_zero(uniform):
     share = np.full(5_000, 1 / 4_000, "float32")
@@ -288,6 +304,10 @@ def test_it_is_compiled_once(network):
     once = len(traced)
     generate(model, TOKENIZER, ["a", "bcd"], 50, temperature=0.7, num_return_sequences=3, seed=2)
     assert len(traced) == once > 0
+    generate(model, TOKENIZER, "a", 5, temperature=0)
+    once = len(traced)
+    generate(model, TOKENIZER, "a", 5, temperature=0, top_k=3, top_p=0.5)  # filter nothing
+    assert len(traced) == once
 
 
 def test_new_weights_are_used_and_an_old_model_is_let_go():
@@ -345,6 +365,15 @@ def test_bad_input_is_one_clear_sentence(prompts, options, said):
         generate(COIN, TOKENIZER, prompts, **options)
 
 
+def test_a_prompt_of_what_is_no_word_is_named():
+    words = train_tokenizer(["users wait"], "word")
+    model = Rigged({})
+    model.vocabulary_size = words.vocabulary_size
+    for prompt in ("\x1f", "users \x1f"):
+        with pytest.raises(InputError, match=rf"does not know: {prompt!r}".replace("\\", r"\\")):
+            generate(model, words, prompt)
+
+
 def test_a_tokenizer_of_another_vocabulary_is_refused():
     other = train_tokenizer(["abc"], "character")
     with pytest.raises(InputError, match=f"the tokenizer has 7 tokens and the model {SIZE}"):
@@ -388,9 +417,10 @@ def test_no_more_beams_than_there_are_texts():
 
 
 @pytest.mark.parametrize("options", [{}, {"temperature": 0}])
-def test_logits_that_are_nan_are_said(options):
-    model = Rigged({})
-    model.logits[:] = np.nan
+@pytest.mark.parametrize("broken", [slice(None), F])
+def test_logits_that_are_nan_are_said(options, broken):
+    model = Rigged({}, SHARES)
+    model.logits[:, broken] = np.nan
     with pytest.raises(InputError, match="not numbers"):
         generate(model, TOKENIZER, "a", 3, **options)
 
@@ -413,13 +443,24 @@ def test_a_text_continues_its_prompt():
         [" wait, and write."],
         [", and write."],
     ]
+    # The space that a word tokenizer drops behind the prompt is not written twice.
+    told = []
+    options = {"on_text": lambda *piece: told.append(piece[2]), "temperature": 0}
+    assert generate(model, words, "users ", **options) == [["wait, and write."]]
+    assert "".join(told) == "wait, and write."
 
 
 def test_half_a_character_keeps_no_place_of_a_stop_text():
     tokenizer = train_tokenizer(["a"], "bpe", vocabulary_size=261)
     ids, told = tokenizer.encode("a你好"), []
     listen = generation._Listener(
-        *(tokenizer, [[tokenizer.bos_id]], 1, ["你好"], lambda *piece: told.append(piece[2]))
+        *(
+            tokenizer,
+            [generation._Prompt([tokenizer.bos_id])],
+            1,
+            ["你好"],
+            lambda *piece: told.append(piece[2]),
+        )
     )
     for end in range(1, len(ids) + 1):
         listen(np.array([ids[:end]]), np.array([False]))

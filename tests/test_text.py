@@ -451,6 +451,12 @@ def test_packing_uses_all_that_fills_a_window(letters):
         pack(documents, 0, letters)
 
 
+def test_one_document_instead_of_a_list_is_said(letters):
+    for windows in (pack, lambda ids, length, tokens: pad(ids, tokens, length)):
+        with pytest.raises(InputError, match="token ids of each document, received one 4"):
+            windows(letters.encode("abc"), 2, letters)
+
+
 def test_padded_rows_hold_one_document_each(letters):
     documents = letters.encode_batch(["abc", "", "de"])
     a, b, c, d, e = letters.encode("abcde")
@@ -520,6 +526,11 @@ def test_streaming_holds_little_in_memory(letters):
         tracemalloc.stop()
     assert windows == (12 * 100_000 - 1) // 32
     assert peak < 2_000_000  # the windows alone take 9.6 MB
+
+
+def test_a_stream_of_windows_is_checked_before_the_first(letters):
+    with pytest.raises(InputError, match=r"batch_size must be .* at least 1, received 0"):
+        stream_windows([], letters, 5, 0)
 
 
 def test_a_stream_shorter_than_a_window_is_refused(letters):

@@ -6,6 +6,7 @@ import io
 import re
 from functools import cache
 from importlib.resources import files
+from xml.etree import ElementTree
 
 import jinja2
 from latex2mathml.converter import convert as mathml
@@ -18,6 +19,9 @@ from kerasaid.results import as_text
 from kerasaid.runs import record as records
 from kerasaid.runs.sanitise import clean
 
+_MATHML = "{http://www.w3.org/1998/Math/MathML}"
+ElementTree.register_namespace("", _MATHML.strip("{}"))
+_SCRIPTS = {_MATHML + tag for tag in ("msub", "msup", "msubsup", "munder", "mover", "munderover")}
 _ALIGNED = re.compile(r"\\begin\{aligned\}(.*?)\\end\{aligned\}", re.DOTALL)
 
 
@@ -99,9 +103,43 @@ def _fragility(claim):
 def _mathml(formula, display="inline"):
     """Return a formula as MathML, or as it was written where it cannot be read."""
     try:
-        return mathml(_ALIGNED.sub(_as_array, formula), display=display)
+        return _spaced(mathml(_ALIGNED.sub(_as_array, formula), display=display))
     except Exception:  # the library raises many kinds; a page must not fail for a formula
         return f"<code>{html.escape(formula)}</code>"
+
+
+def _spaced(text):
+    """Set the spaces that TeX sets and latex2mathml does not: log p, and no gap in = -x."""
+    math = ElementTree.fromstring(text)
+    for row in math.iter(f"{_MATHML}mrow"):
+        children, before = list(row), None
+        row[:] = []
+        for child in children:
+            kind, word = _kind(child), _kind(before)
+            if child.text in ("−", "+") and word in ("operator", "function"):
+                child.set("form", "prefix")
+            elif "function" in (kind, word) and {kind, word} <= {"function", "other"}:
+                ElementTree.SubElement(row, f"{_MATHML}mspace", width="0.1667em")
+            row.append(child)
+            before = child
+    return ElementTree.tostring(math, encoding="unicode")
+
+
+def _kind(element):
+    """Return what an element of a row is: start, bracket, operator, function such as log, other."""
+    if element is None:
+        return "start"
+    base = element
+    while base.tag in _SCRIPTS and len(base):
+        base = base[0]
+    text = base.text or ""
+    if base.tag in (f"{_MATHML}mi", f"{_MATHML}mo") and len(text) > 1 and text.isalpha():
+        return "function"
+    if text in ("(", "[", "{"):
+        return "operator"  # what follows begins anew
+    if base.tag == f"{_MATHML}mo":
+        return "bracket" if text in (")", "]", "}", "|", "‖", "!", "′") else "operator"
+    return "other"
 
 
 def _as_array(found):
@@ -175,7 +213,10 @@ def _notebook_links(text, in_report):
     if in_report:
         page = r'<a href="../\1/\1.html\2">\3</a>'
         text = re.sub(link.format(""), page, text)
-    return re.sub(link.format("(?:solutions/)?"), r"\3", text)
+    text = re.sub(
+        link.format("solutions/"), r"\3 (<code>notebooks/solutions/\1.ipynb</code>)", text
+    )
+    return re.sub(link.format(""), r"\3", text)
 
 
 def _headings(body):

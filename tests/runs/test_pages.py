@@ -148,6 +148,27 @@ def test_aligned_equations_are_a_table_with_a_row_each(page):
     assert "&amp;" not in re.search("<math.*?</math>", text, re.DOTALL)[0]
 
 
+@pytest.mark.parametrize(
+    ("formula", "shown"),
+    [
+        (r"\log p", "log␣p"),
+        (r"\log_2 p", "log2␣p"),
+        (r"y \log p", "y␣log␣p"),
+        (r"\log(p)", "log(p)"),
+        (r"a = -x", "a=¯x"),
+        (r"\exp(-x)", "exp(¯x)"),
+        (r"(-\log_2 p + 1)", "(¯log2␣p+1)"),
+        (r"a - b", "a−b"),
+        (r"f(x) - 1", "f(x)−1"),
+        (r"\sum_i x_i", "∑ixi"),
+    ],
+)
+def test_formulas_are_spaced_as_in_tex(page, formula, shown):
+    text = re.search("<math.*</math>", page_of(page, f"${formula}$"), re.DOTALL)[0]
+    text = re.sub(r"<mspace[^>]*>", "␣", text).replace('<mo form="prefix">−', "<mo>¯")
+    assert re.sub(r"<[^>]+>|\s", "", text) == shown
+
+
 def test_a_hint_stays_folded(page):
     hint = "<details><summary>Hint</summary>\n\nLook at the **sign**.\n\n</details>"
     text = page_of(page, hint)
@@ -173,6 +194,7 @@ def test_outside_a_report_nothing_links_to_it(page):
     text = pages.notebook_page(node, record)
     assert "index.html" not in text and "01_broken.html" not in text
     assert "the next" in text and not re.search(r'href="[^"]*ipynb', text)
+    assert "solutions (<code>notebooks/solutions/00_tiny.ipynb</code>)" in text
 
 
 def test_a_seed_that_diverged_does_not_break_the_index(page):
