@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from kerasaid import results
+from kerasaid.errors import InputError
 
 # Okabe and Ito (2008), "Color universal design": told apart with any common colour blindness.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -201,15 +202,29 @@ def bands(table, x, y, by, axis=None):
     Args:
         table: a `pandas.DataFrame`.
         x, y: names of numeric columns.
-        by: the column that names the groups.
+        by: the column that names the groups; lists and None are named by their text.
         axis: matplotlib axes to draw on; new ones otherwise.
 
     Returns:
         The axes.
+
+    Raises:
+        InputError: for a column that is not there, or one that should hold numbers and does not.
     """
+    for column in (x, y, by):
+        if column not in table:
+            raise InputError(
+                f"there is no column {column!r}; there are {', '.join(map(str, table.columns))}."
+            )
+    for column in (x, y):
+        if table[column].dtype.kind not in "iuf":
+            raise InputError(
+                f"column {column!r} must hold numbers, received {table[column].iloc[0]!r}."
+            )
     if axis is None:
         _, axis = plt.subplots(layout="constrained")
-    for number, (name, rows) in enumerate(table.groupby(by, sort=False)):
+    names = table[by].map(str) if table[by].dtype == object else table[by]
+    for number, (name, rows) in enumerate(table.groupby(names, sort=False)):
         found = rows.groupby(x)[y].agg(["mean", "min", "max"])
         found[rows.groupby(x)[y].agg(lambda values: values.isna().any())] = np.nan
         colour, marker = PALETTE[number % len(PALETTE)], "osD^vP*X"[number % 8]

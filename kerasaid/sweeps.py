@@ -49,11 +49,12 @@ def grid(**values):
     several = {}
     for name, given in values.items():
         one = isinstance(given, str) or not np.iterable(given)
+        given = given.tolist() if isinstance(given, np.ndarray) and not one else given
         several[name] = [given] if one else [v.item() if hasattr(v, "item") else v for v in given]
         if not several[name]:
             raise InputError(f"the grid is empty: {name} has no values.")
         for value, again in itertools.combinations(several[name], 2):
-            if value == again:
+            if value == again and isinstance(value, bool) == isinstance(again, bool):
                 raise InputError(f"{name} holds {value!r} twice, which would be the same run.")
     return [dict(zip(several, chosen)) for chosen in itertools.product(*several.values())]
 
@@ -161,6 +162,7 @@ def sweep(
         validation_data = _checked_data("validation_data", validation_data)
     named = _Named(optimizers or {}, losses or {}, rows or {}, len(x))
     runs = _checked_runs(runs, batch_size)
+    _require_different(runs, named)
     state = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         programs = _programs(build, runs, named, metrics, x, y, validation_data)
@@ -260,9 +262,14 @@ class _Named:
         self.optimizers, self.losses, self._rows, self._count = optimizers, losses, rows, count
         self.made = functools.cache(self.optimizer)  # to be looked at, not to train with
 
+    def optimizer_name(self, name):
+        """Return an optimizer's name as it is written where it is known."""
+        return _find(name, "optimizer", {k: k for k in {**_keras_optimizers(), **self.optimizers}})
+
     def optimizer(self, name, rate):
         """Return a new optimizer."""
-        make = _find(name, "optimizer", {**_keras_optimizers(), **self.optimizers})
+        name = self.optimizer_name(name)
+        make = {**_keras_optimizers(), **self.optimizers}[name]
         if not callable(make):
             raise InputError(
                 f"optimizers[{name!r}] must be a function that makes an optimizer from a learning "
@@ -352,7 +359,7 @@ def _checked_data(which, data):
 
 def _checked_runs(runs, batch_size):
     """Return the runs with plain values in all their settings; each must be there once."""
-    runs, known, checked = list(runs), set(), []
+    runs, checked = list(runs), []
     if not runs:
         raise InputError("there are no runs: the grid is empty.")
     for run in runs:
@@ -378,12 +385,24 @@ def _checked_runs(runs, batch_size):
         largest = max(run["seed"], run.get("order_seed", 0))
         if largest >= 2**32:
             raise InputError(f"seeds must be below 2**32, received {largest}.")
-        text = repr(sorted(run.items()))
+        checked.append(run)
+    return checked
+
+
+def _require_different(runs, named):
+    """Raise InputError where two runs would be the same, however they are written."""
+    known = set()
+    for run in runs:
+        order_seed = run.get("order_seed", run["seed"])
+        same = {
+            **run,
+            "optimizer": named.optimizer_name(run["optimizer"]),
+            "order_seed": order_seed,
+        }
+        text = repr(sorted(same.items()))
         if text in known:
             raise InputError(f"one run is there twice: {run!r}.")
         known.add(text)
-        checked.append(run)
-    return checked
 
 
 def _plain(key, value):
@@ -582,7 +601,10 @@ def _scalars(optimizer):
 def _check_labels(loss, labels, y_pred):
     if "sparse" not in getattr(loss, "__name__", type(loss).__name__).lower():
         return
-    labels = labels[labels != getattr(loss, "ignore_class", None)]
+    ignored = getattr(loss, "ignore_class", None)
+    labels = labels[labels != ignored]
+    if not labels.size:
+        raise InputError(f"every label is {ignored}, which the loss ignores.")
     classes = y_pred.shape[-1]
     if labels.min() < 0 or labels.max() >= classes:
         raise InputError(

@@ -10,6 +10,7 @@ matplotlib.use("agg")
 from matplotlib import pyplot as plt
 
 from kerasaid import plots
+from kerasaid.errors import InputError
 from kerasaid.statistics import mean_interval
 
 
@@ -155,3 +156,27 @@ def test_bands_are_drawn_on_the_axes_given():
 def test_bands_leave_out_the_mean_where_a_run_diverged():
     table = pd.DataFrame({"x": [1, 1, 2, 2], "y": [1.0, 3.0, np.nan, 3.0], "by": ["a"] * 4})
     assert np.isnan(plots.bands(table, "x", "y", "by").lines[0].get_ydata()[1])
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (("rate", "y", "by"), "there is no column 'rate'; there are x, y, by, sizes"),
+        (("x", "y", "units"), "there is no column 'units'"),
+        (("by", "y", "by"), "column 'by' must hold numbers, received 'a'"),
+        (("x", "sizes", "by"), r"column 'sizes' must hold numbers, received \[1, 2\]"),
+    ],
+)
+def test_bands_of_columns_that_cannot_be_drawn(columns, said):
+    with pytest.raises(InputError, match=said):
+        plots.bands(lists(), *columns)
+
+
+def test_bands_may_be_grouped_by_lists_and_none():
+    axis = plots.bands(lists(), "x", "y", "sizes")
+    assert [line.get_label() for line in axis.lines] == ["[1, 2]", "None"]
+
+
+def lists():
+    columns = {"x": [1, 2, 1, 2], "y": [3.0, 4.0, 5.0, 6.0], "by": [*"aabb"]}
+    return pd.DataFrame({**columns, "sizes": [[1, 2], [1, 2], None, None]})

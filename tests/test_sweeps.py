@@ -671,11 +671,34 @@ def test_layers_that_cannot_be_copied_are_refused(monkeypatch, build, x, message
 
 
 @pytest.mark.parametrize(
-    ("bad", "message"), [([], "a has no values"), ([1, 2, 1], "holds 1 twice")]
+    ("bad", "message"),
+    [
+        ([], "a has no values"),
+        ([1, 2, 1], "holds 1 twice"),
+        (np.ones((2, 2)), r"holds \[1.0, 1.0\] twice"),
+    ],
 )
 def test_a_grid_with_nothing_or_twice_the_same_is_refused(bad, message):
     with pytest.raises(InputError, match=message):
         grid(a=bad, b=[1])
+
+
+@pytest.mark.parametrize("other", [{"optimizer": "sgd"}, {"order_seed": 3}, {"batch_size": 32}])
+def test_one_run_in_two_spellings_is_refused(other):
+    run = {"optimizer": "SGD", "loss": "cross-entropy", "seed": 3}
+    with pytest.raises(InputError, match="one run is there twice"):
+        sweep(dense, [run, {**run, **other}], X, Y, losses=LOSSES)
+
+
+def test_labels_that_are_all_ignored_are_refused():
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
+    runs = grid(optimizer="SGD", loss="some")
+    with pytest.raises(InputError, match="every label is -1, which the loss ignores"):
+        sweep(dense, runs, X, np.full(70, -1), losses={"some": loss})
+
+
+def test_a_grid_tells_true_from_one():
+    assert [run["a"] for run in grid(a=[True, 1])] == [True, 1]
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
