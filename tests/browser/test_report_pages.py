@@ -19,9 +19,10 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "runs")]
 import set_up  # noqa: E402
 from test_compare import better, write_run  # noqa: E402
 from test_pages import add_hostile_cells  # noqa: E402
+from test_vary import record_of  # noqa: E402
 
 from kerasaid import environment  # noqa: E402
-from kerasaid.runs import compare, differences, history, notebooks, pages, record  # noqa: E402
+from kerasaid.runs import compare, differences, history, notebooks, pages, record, vary  # noqa: E402
 
 pytestmark = pytest.mark.skipif(bool(set_up.missing()), reason=set_up.missing())
 
@@ -85,12 +86,19 @@ def seen(stored, tmp_path_factory):
         for number, cell in enumerate(node.cells[:40])
         if cell.cell_type == "code"
     ]
+    sizes = {"batch_size": [32, 128], "units": [16, 64]}
+    several = [
+        record_of({"batch_size": size, "units": units}, size / 160 + units / 640, size > 32, [0, 1])
+        for size in sizes["batch_size"]
+        for units in sizes["units"]
+    ]
     made = {
         "index.html": pages.index_page([stored]),
         "notebook.html": pages.notebook_page(node, entry, in_report=True),
         "compare.html": compare.page(runs, compare.compare(runs)),
         "history.html": history.page(runs),
         "differences.html": differences.page(cells),
+        "what_if.html": vary.what_if_page(several, sizes),
     }
     for name, text in made.items():
         (folder / name).write_text(text, "utf-8")
@@ -98,7 +106,7 @@ def seen(stored, tmp_path_factory):
 
 
 def test_pages_ask_for_nothing_and_the_console_is_silent(seen):
-    assert [(each["requests"], each["said"]) for each in seen] == [([], [])] * 15
+    assert [(each["requests"], each["said"]) for each in seen] == [([], [])] * 18
 
 
 def test_every_picture_is_drawn(seen):
