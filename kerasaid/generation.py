@@ -335,7 +335,8 @@ def _sample(model, tokenizer, forced, uniforms, temperature, top_k, top_p, liste
     greedy = temperature == 0
     if greedy:  # nothing is drawn, so nothing is filtered
         top_k = top_p = None
-    loop = _compile(model, tokenizer, "greedy" if greedy else "sample", top_k, top_p is not None)
+    kind, alone = "greedy" if greedy else "sample", len(forced) == 1 and _supports_xla(model)
+    loop = _compile(model, tokenizer, kind, top_k, top_p is not None, alone)
     # What filters nothing is passed all the same, so that one trace serves every value.
     scalars = [np.float32(1 if greedy else temperature), np.float32(top_p or 1)]
     token, state = forced[:, 0], model.initial_state(len(forced))
@@ -345,10 +346,12 @@ def _sample(model, tokenizer, forced, uniforms, temperature, top_k, top_p, liste
     tokens = np.zeros((len(forced), 0), "int32")
     for start in range(0, steps, every):
         part = slice(start, min(start + every, steps))
-        new, state, ended = loop(
-            token, state, ended, forced[:, 1:][:, part], uniforms[:, part], *scalars
-        )
-        new, ended = ops.convert_to_numpy(new), ops.convert_to_numpy(ended)
+        tables = [forced[:, 1:][:, part], uniforms[:, part]]
+        count = np.int32(tables[0].shape[1])
+        if alone:  # for XLA each length is a program, so there are few lengths
+            tables = [_filled_up(table) for table in tables]
+        new, state, ended = loop(token, state, ended, *tables, count, *scalars)
+        new, ended = ops.convert_to_numpy(new)[:, :count], ops.convert_to_numpy(ended)
         tokens, token = np.concatenate([tokens, new], axis=1), new[:, -1]
         ended = listener(tokens, ended) if listener.every else ended
         if ended.all():
@@ -358,12 +361,29 @@ def _sample(model, tokenizer, forced, uniforms, temperature, top_k, top_p, liste
     return tokens
 
 
+def _filled_up(table):
+    """Return a table with columns of zeros behind its own: 64, 256, 1,024 ... in all."""
+    room = 64
+    while room < table.shape[1]:
+        room *= 4
+    return np.pad(table, [(0, 0), (0, room - table.shape[1])])
+
+
+def _supports_xla(model):
+    """Return whether Keras would compile a model with XLA; on TensorFlow not with an LSTM."""
+    return (
+        keras.backend.backend() == "tensorflow"
+        and isinstance(model, keras.Model)
+        and all(layer.supports_jit for layer in model._flatten_layers())
+    )
+
+
 def _sampling_loop(step, tokenizer, top_k, with_top_p, greedy):
     """Return the loop over time: prompts are read, and where they end, tokens are found."""
     never = [tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id]
     banned = _banned(tokenizer, never)
 
-    def loop(token, state, ended, forced, uniforms, temperature, top_p):
+    def loop(token, state, ended, forced, uniforms, steps, temperature, top_p):
         def body(time, token, state, ended, found):
             logits, state = step(token, state)
             logits = ops.cast(logits, "float32") + banned
@@ -382,7 +402,7 @@ def _sampling_loop(step, tokenizer, top_k, with_top_p, greedy):
             return time + 1, token, state, ended, found
 
         def unfinished(time, token, state, ended, found):
-            return ops.logical_and(time < ops.shape(forced)[1], ops.logical_not(ops.all(ended)))
+            return ops.logical_and(time < steps, ops.logical_not(ops.all(ended)))
 
         found = ops.full_like(ops.transpose(forced), tokenizer.pad_id)
         start = (ops.cast(0, "int32"), token, state, ended, found)
@@ -469,11 +489,15 @@ def _beam_loop(step, tokenizer, num_beams):
     return loop
 
 
-def _compile(model, tokenizer, kind, option, with_top_p):
-    """Return the loop for a model, compiled once for every number of rows and of steps."""
+def _compile(model, tokenizer, kind, option, with_top_p, alone=False):
+    """Return the loop for a model, compiled once for every number of rows and of steps.
+
+    A sequence that is alone is written by a program of XLA where the model allows one: it is
+    several times faster for few rows, but would be made anew for each number of them.
+    """
     known = _compiled.setdefault(model, {})
     specials = (tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id)
-    key = (kind, option, with_top_p, specials)
+    key = (kind, option, with_top_p, specials, alone)
     if key in known:
         return known[key]
     alive = weakref.ref(model)  # a strong one would keep the model, and this entry, for ever
@@ -486,14 +510,16 @@ def _compile(model, tokenizer, kind, option, with_top_p):
     else:
         loop = _sampling_loop(step, tokenizer, option, with_top_p, kind == "greedy")
     if keras.backend.backend() == "tensorflow":
-        loop = _as_graph(loop, model, kind)
+        loop = _as_graph(loop, model, kind, alone)
     known[key] = loop
     return loop
 
 
-def _as_graph(loop, model, kind):
+def _as_graph(loop, model, kind, alone):
     import tensorflow as tf
 
+    if alone:
+        return tf.function(loop, jit_compile=True)
     rows, table = tf.TensorSpec([None], "int32"), tf.TensorSpec([None, None], "int32")
     state = keras.tree.map_structure(
         lambda leaf: tf.TensorSpec([None, *leaf.shape[1:]] if len(leaf.shape) else [], leaf.dtype),
@@ -502,6 +528,6 @@ def _as_graph(loop, model, kind):
     signature = [rows, state, table]
     if kind != "beam":
         ended, number = tf.TensorSpec([None], "bool"), tf.TensorSpec([], "float32")
-        uniforms = tf.TensorSpec([None, None], "float32")
-        signature = [rows, state, ended, table, uniforms, number, number]
+        uniforms, steps = tf.TensorSpec([None, None], "float32"), tf.TensorSpec([], "int32")
+        signature = [rows, state, ended, table, uniforms, steps, number, number]
     return tf.function(loop, input_signature=signature)

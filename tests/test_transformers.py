@@ -76,6 +76,35 @@ def test_the_cache_writes_the_same_tokens_as_no_cache(options):
         assert found == expected, more
 
 
+@pytest.mark.parametrize("length", [3, 90])
+def test_a_sequence_alone_is_what_it_is_among_others(length):
+    """Alone it may be written by another program, made for one sequence."""
+    model = make(sequence_length=100)
+    for more in ({"temperature": 0}, {"seed": 3}, {"seed": 4, "top_k": 3, "top_p": 0.8}):
+        alone = generate(model, TOKENIZER, "ab", length, **more)
+        assert alone == generate(model, TOKENIZER, ["ab", "c"], length, **more)[:1]
+        told = []
+        more["on_text"] = lambda *piece, told=told: told.append(piece[2])
+        assert generate(model, TOKENIZER, "ab", length, **more) == alone == [["".join(told)]]
+
+
+def test_a_model_that_xla_cannot_compile_writes_too():
+    class InPython(TransformerLanguageModel):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.supports_jit = False  # Keras' way to say so
+
+        def step(self, tokens, state):
+            if keras.backend.backend() == "tensorflow":
+                import tensorflow as tf
+
+                tokens = tf.ensure_shape(tf.py_function(lambda t: t, [tokens], "int32"), [None])
+            return super().step(tokens, state)
+
+    model = InPython(SIZE, 12, hidden_dim=8, num_layers=1, num_heads=1)
+    assert len(generate(model, TOKENIZER, "a", 3)[0]) == 1
+
+
 def test_what_does_not_fit_is_refused_before_anything_is_read():
     model = make()
     with pytest.raises(InputError, match="reads at most 12 tokens, received 13"):

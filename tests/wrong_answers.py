@@ -550,4 +550,116 @@ WRONG = {
             "    return max(pairs, key=lambda pair: np.dot(q, pair[0]))[1]"
         ),
     },
+    ("08_gpt", 1): {
+        "no biases": (
+            "def block_parameters(features, intermediate_dim):\n"
+            "    return 4 * features**2 + 2 * features * intermediate_dim + 4 * features"
+        ),
+        "always four times as wide": (
+            "def block_parameters(features, intermediate_dim):\n"
+            "    return 12 * features**2 + 13 * features"
+        ),
+        "no normalization": (
+            "def block_parameters(features, intermediate_dim):\n"
+            "    dense = (features + 1) * intermediate_dim + (intermediate_dim + 1) * features\n"
+            "    return 4 * (features + 1) * features + dense"
+        ),
+    },
+    ("08_gpt", 2): {
+        "keys only": (
+            "def grouped_cache_bytes(batch, room, blocks, shared, key_dim, size=4):\n"
+            "    return batch * room * blocks * shared * key_dim * size"
+        ),
+        "scores instead of keys and values": (
+            "def grouped_cache_bytes(batch, room, blocks, shared, key_dim, size=4):\n"
+            "    return batch * blocks * shared * room**2 * size"
+        ),
+        "always 4 bytes": (
+            "def grouped_cache_bytes(batch, room, blocks, shared, key_dim, size=4):\n"
+            "    return batch * room * blocks * 2 * shared * key_dim * 4"
+        ),
+    },
+    ("08_gpt", 3): {
+        "multiplied by the temperature": (
+            "def draw(logits, temperature, u):\n"
+            "    exp = np.exp((logits - np.max(logits)) * temperature)\n"
+            "    if temperature == 0:\n"
+            "        return int(np.argmax(logits))\n"
+            "    return int(np.sum(np.cumsum(exp / exp.sum()) <= u))"
+        ),
+        "overflow": (
+            "def draw(logits, temperature, u):\n"
+            "    if temperature == 0:\n"
+            "        return int(np.argmax(logits))\n"
+            "    exp = np.exp(logits / temperature)\n"
+            "    return int(np.sum(np.cumsum(exp / exp.sum()) <= u))"
+        ),
+        "always greedy": "def draw(logits, temperature, u):\n    return int(np.argmax(logits))",
+        "the logits as shares": (
+            "def draw(logits, temperature, u):\n"
+            "    if temperature == 0:\n"
+            "        return int(np.argmax(logits))\n"
+            "    return int(u * len(logits))"
+        ),
+    },
+    ("10_fine_tuning", 1): {
+        "the first and the last axis": (
+            "def lora_parameters(shape, rank):\n    return rank * (shape[0] + shape[-1])"
+        ),
+        "the kernel itself": "def lora_parameters(shape, rank):\n    return math.prod(shape)",
+        "all axes": "def lora_parameters(shape, rank):\n    return rank * sum(shape)",
+        "the last axes together": (
+            "def lora_parameters(shape, rank):\n    return rank * (shape[0] + math.prod(shape[1:]))"
+        ),
+    },
+    ("10_fine_tuning", 2): {
+        "nothing is fixed": (
+            "def train_only_biases(decoder):\n"
+            "    biases = [w for w in decoder.weights if w.path.endswith('/bias')]\n"
+            "    return sum(weight.shape.num_elements() for weight in biases)"
+        ),
+        "vectors instead of numbers": (
+            "def train_only_biases(decoder):\n"
+            "    for weight in decoder.weights:\n"
+            "        weight.trainable = weight.path.endswith('/bias')\n"
+            "    return len(decoder.trainable_weights)"
+        ),
+        "every vector": (
+            "def train_only_biases(decoder):\n"
+            "    for weight in decoder.weights:\n"
+            "        weight.trainable = len(weight.shape) == 1\n"
+            "    return sum(w.shape.num_elements() for w in decoder.trainable_weights)"
+        ),
+        "all weights counted": (
+            "def train_only_biases(decoder):\n"
+            "    for weight in decoder.weights:\n"
+            "        weight.trainable = weight.path.endswith('/bias')\n"
+            "    return decoder.count_params()"
+        ),
+    },
+    ("10_fine_tuning", 3): {
+        "drawn anew for each count": (
+            "def draw_nested(labels, counts, rng):\n"
+            "    places = [np.flatnonzero(labels == kind) for kind in np.unique(labels)]\n"
+            "    return {n: np.concatenate([rng.choice(p, n, replace=False) for p in places])\n"
+            "            for n in counts}"
+        ),
+        "not by kind": (
+            "def draw_nested(labels, counts, rng):\n"
+            "    order = rng.permutation(len(labels))\n"
+            "    kinds = len(np.unique(labels))\n"
+            "    return {n: order[: n * kinds] for n in counts}"
+        ),
+        "always the first ones": (
+            "def draw_nested(labels, counts, rng):\n"
+            "    places = [np.flatnonzero(labels == kind) for kind in np.unique(labels)]\n"
+            "    return {n: np.concatenate([p[:n] for p in places]) for n in counts}"
+        ),
+        "with replacement": (
+            "def draw_nested(labels, counts, rng):\n"
+            "    places = [np.flatnonzero(labels == kind) for kind in np.unique(labels)]\n"
+            "    orders = [rng.choice(p, max(counts)) for p in places]\n"
+            "    return {n: np.concatenate([o[:n] for o in orders]) for n in counts}"
+        ),
+    },
 }
