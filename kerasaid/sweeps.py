@@ -107,8 +107,9 @@ def sweep(
     ```
 
     The exceptions: Keras' own ScheduleFreeAdamW, which in 3.15.1 strays from its equations where
-    variables are changed in place, under `fit` on TensorFlow and PyTorch, but not here; and a
-    bias just before a BatchNormalization, whose gradient is nothing but rounding. RMSprop and
+    variables are changed in place, under `fit` on TensorFlow and PyTorch, but not here; and
+    biases whose gradient is nothing but rounding: just before a BatchNormalization, and that of
+    the keys in attention. RMSprop and
     others that divide a sparse gradient are refused with an untied Embedding on TensorFlow.
 
     A run that diverges stays in the table, with nan or inf as its loss. Training can be

@@ -63,7 +63,7 @@ class PositionEmbedding(keras.layers.Layer):
             )
         shape = ops.shape(inputs)
         table = ops.cast(self.position_embeddings, self.compute_dtype)
-        rows = ops.take(table, start_index + ops.arange(shape[1], dtype="int32"), axis=0)
+        rows = ops.slice(table, (start_index, 0), (shape[1], table.shape[1]))
         return ops.broadcast_to(rows, shape)
 
     def compute_output_shape(self, inputs_shape):
