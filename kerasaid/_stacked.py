@@ -172,10 +172,16 @@ def _sparse(rows, x, shape):
 
 @contextlib.contextmanager
 def _added(layers, probes):
-    """Add a tensor to what each of some layers returns."""
+    """Add a tensor to what each of some embeddings looks up."""
     changed = []
     for layer, probe in zip(layers, probes):
-        layer.call = lambda *args, call=layer.call, probe=probe, **more: call(*args, **more) + probe
+
+        def call(inputs, reverse=False, call=layer.call, probe=probe, **more):
+            if reverse:  # a ReversibleEmbedding that makes logits with a matrix of its own
+                return call(inputs, reverse=True, **more)
+            return call(inputs, **more) + probe
+
+        layer.call = call
         changed.append(layer)
     try:
         yield

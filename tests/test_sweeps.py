@@ -133,8 +133,9 @@ def test_a_run_equals_the_same_run_alone_with_every_optimizer(optimizer):
     assert_same(result, 3, model, logs)
 
 
-def transformer():
-    return TransformerLanguageModel(12, 4, hidden_dim=8, num_layers=1, num_heads=2, dropout=0.1)
+def transformer(**more):
+    sizes = {"hidden_dim": 8, "num_layers": 1, "num_heads": 2}
+    return TransformerLanguageModel(12, 4, **sizes, dropout=0.1, **more)
 
 
 KINDS = {
@@ -143,6 +144,7 @@ KINDS = {
     "recurrent": (recurrent, TOKENS[:, :-1], TOKENS[:, 1:]),
     "tied": (lambda: recurrent(tied=True), TOKENS[:, :-1], TOKENS[:, 1:]),
     "transformer": (transformer, TOKENS[:, :-1], TOKENS[:, 1:]),
+    "untied": (lambda: transformer(tied=False), TOKENS[:, :-1], TOKENS[:, 1:]),
 }
 
 
