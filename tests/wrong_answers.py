@@ -662,4 +662,90 @@ WRONG = {
             "    return {n: np.concatenate([o[:n] for o in orders]) for n in counts}"
         ),
     },
+    ("09_bert", 1): {
+        "of all words": (
+            "def wrong_among_visible(share, masked, random):\n    return share * random"
+        ),
+        "of the chosen words": (
+            "def wrong_among_visible(share, masked, random):\n    return random / (1 - masked)"
+        ),
+        "of the words not chosen": (
+            "def wrong_among_visible(share, masked, random):\n"
+            "    return share * random / (1 - share)"
+        ),
+        "those that stay as well": (
+            "def wrong_among_visible(share, masked, random):\n"
+            "    return share * (1 - masked) / (1 - share * masked)"
+        ),
+    },
+    ("09_bert", 2): {
+        "nothing is hidden": (
+            "def pseudo_log_likelihood(words, log_p):\n"
+            "    return sum(log_p(words, place)[word] for place, word in enumerate(words))"
+        ),
+        "from left to right": (
+            "def pseudo_log_likelihood(words, log_p):\n"
+            "    total = 0.0\n"
+            "    for place, word in enumerate(words):\n"
+            "        row = words[:place] + [None] * (len(words) - place)\n"
+            "        total += log_p(row, place)[word]\n"
+            "    return total"
+        ),
+        "all are hidden": (
+            "def pseudo_log_likelihood(words, log_p):\n"
+            "    row = [None] * len(words)\n"
+            "    return sum(log_p(row, place)[word] for place, word in enumerate(words))"
+        ),
+        "the mean": (
+            "def pseudo_log_likelihood(words, log_p):\n"
+            "    found = []\n"
+            "    for place, word in enumerate(words):\n"
+            "        row = [None if k == place else w for k, w in enumerate(words)]\n"
+            "        found.append(log_p(row, place)[word])\n"
+            "    return sum(found) / len(found)"
+        ),
+        "the sentence is changed": (
+            "def pseudo_log_likelihood(words, log_p):\n"
+            "    total = 0.0\n"
+            "    for place in range(len(words)):\n"
+            "        word, words[place] = words[place], None\n"
+            "        total += log_p(words, place)[word]\n"
+            "        words[place] = word\n"
+            "    words[-1] = None\n"
+            "    return total"
+        ),
+    },
+    ("09_bert", 3): {
+        "as if independent": (
+            "def together_at(row, a, b, p):\n"
+            "    row = [None if k in (a, b) else word for k, word in enumerate(row)]\n"
+            "    return np.outer(p(row, a), p(row, b))"
+        ),
+        "not weighted": (
+            "def together_at(row, a, b, p):\n"
+            "    row = [None if k in (a, b) else word for k, word in enumerate(row)]\n"
+            "    rows = []\n"
+            "    for word in range(len(p(row, a))):\n"
+            "        row[a] = word\n"
+            "        rows.append(p(row, b))\n"
+            "    return np.array(rows)"
+        ),
+        "the words are read": (
+            "def together_at(row, a, b, p):\n"
+            "    row, rows = list(row), []\n"
+            "    for word, first in enumerate(p(row, a)):\n"
+            "        row[a] = word\n"
+            "        rows.append(first * p(row, b))\n"
+            "    return np.array(rows)"
+        ),
+        "rows and columns exchanged": (
+            "def together_at(row, a, b, p):\n"
+            "    row = [None if k in (a, b) else word for k, word in enumerate(row)]\n"
+            "    rows = []\n"
+            "    for word, first in enumerate(p(row, a)):\n"
+            "        row[a] = word\n"
+            "        rows.append(first * p(row, b))\n"
+            "    return np.array(rows).T"
+        ),
+    },
 }
