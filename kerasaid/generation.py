@@ -349,7 +349,7 @@ def _sample(model, tokenizer, forced, uniforms, temperature, top_k, top_p, liste
         tables = [forced[:, 1:][:, part], uniforms[:, part]]
         count = np.int32(tables[0].shape[1])
         if alone:  # for XLA each length is a program, so there are few lengths
-            tables = [_filled_up(table) for table in tables]
+            tables = [_filled_up(table, getattr(model, "sequence_length", 64)) for table in tables]
         new, state, ended = loop(token, state, ended, *tables, count, *scalars)
         new, ended = ops.convert_to_numpy(new)[:, :count], ops.convert_to_numpy(ended)
         tokens, token = np.concatenate([tokens, new], axis=1), new[:, -1]
@@ -361,9 +361,8 @@ def _sample(model, tokenizer, forced, uniforms, temperature, top_k, top_p, liste
     return tokens
 
 
-def _filled_up(table):
-    """Return a table with columns of zeros behind its own: 64, 256, 1,024 ... in all."""
-    room = 64
+def _filled_up(table, room):
+    """Return a table with columns of zeros behind its own: room, or 4 or 16 ... times as many."""
     while room < table.shape[1]:
         room *= 4
     return np.pad(table, [(0, 0), (0, room - table.shape[1])])
