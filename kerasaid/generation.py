@@ -348,8 +348,8 @@ def _sample(model, tokenizer, forced, uniforms, temperature, top_k, top_p, liste
         part = slice(start, min(start + every, steps))
         tables = [forced[:, 1:][:, part], uniforms[:, part]]
         count = np.int32(tables[0].shape[1])
-        if alone:  # for XLA each length is a program, so there are few lengths
-            tables = [_filled_up(table, getattr(model, "sequence_length", 64)) for table in tables]
+        if alone:  # for XLA each length is a program, so there is one length
+            tables = [_filled_up(table, model.sequence_length) for table in tables]
         new, state, ended = loop(token, state, ended, *tables, count, *scalars)
         new, ended = ops.convert_to_numpy(new)[:, :count], ops.convert_to_numpy(ended)
         tokens, token = np.concatenate([tokens, new], axis=1), new[:, -1]
@@ -362,17 +362,20 @@ def _sample(model, tokenizer, forced, uniforms, temperature, top_k, top_p, liste
 
 
 def _filled_up(table, room):
-    """Return a table with columns of zeros behind its own: room, or 4 or 16 ... times as many."""
-    while room < table.shape[1]:
-        room *= 4
+    """Return a table with columns of zeros behind its own, room in all."""
     return np.pad(table, [(0, 0), (0, room - table.shape[1])])
 
 
 def _supports_xla(model):
-    """Return whether Keras would compile a model with XLA; on TensorFlow not with an LSTM."""
+    """Return whether one sequence gets a program of XLA: where there is room, and Keras allows it.
+
+    A transformer's step is hundreds of small operations. An LSTM's is few; with it, one sequence
+    would be faster as well, but the first one and each other number of rows would wait longer.
+    """
     return (
         keras.backend.backend() == "tensorflow"
         and isinstance(model, keras.Model)
+        and hasattr(model, "sequence_length")
         and all(layer.supports_jit for layer in model._flatten_layers())
     )
 
