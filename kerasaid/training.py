@@ -82,6 +82,11 @@ def _fit_on_tensorflow(keras, model, x, y, batch_size, epochs, shuffle, validati
     train_step, test_step = map(
         tf.autograph.experimental.do_not_convert, (model.train_step, model.test_step)
     )
+    if model.jit_compile:  # the step alone, as `fit` does
+        train_step, test_step = (
+            tf.function(step, jit_compile=True, reduce_retracing=True)
+            for step in (train_step, test_step)
+        )
 
     # The data comes in as arguments: a graph that held it would keep it alive.
     # reduce_retracing: a new model is a new function, which TensorFlow would soon warn about.
