@@ -12,8 +12,8 @@ def fit_in_memory(
     a small network that costs more than the arithmetic. Here the data is put next to the model
     once, and one compiled loop gathers the batches and calls Keras' own `train_step`. Losses,
     metrics, optimizers and schedules work as they do under `fit`, and on the same batches the
-    numbers are the same. The history holds the model's metrics, whatever a `train_step` of your
-    own returns.
+    numbers are the same. With `jit_compile=True` the step is made by XLA. The history holds the
+    model's metrics, whatever a `train_step` of your own returns.
 
     On other backends than TensorFlow, and with `run_eagerly`, it calls `fit`.
 

@@ -49,6 +49,36 @@ def test_it_equals_fit_on_the_same_batches(optimizer, dropout):
         assert np.allclose(a, b, atol=1e-6)
 
 
+class Untouchable(keras.layers.Layer):
+    """A layer that leaves the graph for Python, which XLA cannot."""
+
+    def call(self, x):
+        import tensorflow as tf
+
+        same = tf.numpy_function(lambda value: value, [x], x.dtype)
+        return x + 0 * tf.ensure_shape(same, x.shape)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="about TensorFlow's graphs")
+def test_xla_is_used_where_the_model_asks_for_it():
+    """As in `fit`: the same numbers, and what XLA cannot compile is refused."""
+    losses = []
+    for xla in (False, True):
+        model = compiled()
+        model.compile(model.optimizer, model.loss, jit_compile=xla)
+        history = fit_in_memory(model, X, Y, batch_size=16, epochs=2, validation_data=VALIDATION)
+        losses.append(history.history["loss"] + history.history["val_loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    for xla in (False, True):
+        model = keras.Sequential([keras.Input((6,)), Untouchable(), keras.layers.Dense(1)])
+        model.compile(loss="mse", jit_compile=xla)
+        if xla:
+            with pytest.raises(Exception, match=r"(?i)xla|unsupported|compil"):
+                fit_in_memory(model, X, X[:, :1])
+        else:
+            fit_in_memory(model, X, X[:, :1])
+
+
 def test_shuffling_follows_the_seed_and_sees_every_example_once():
     seen = []
 
