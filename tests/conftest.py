@@ -49,7 +49,8 @@ def collection(tmp_path, monkeypatch):
         "fast: bool = True  # or slow\nsizes: list = [1, 2]  # layers",
     )
     write_notebook(folder, "01_broken", 'print("before")', "1 / 0", 'print("never")')
-    write_notebook(folder, "02_slow", 'print("begun", flush=True)', "import time; time.sleep(60)")
+    begin = 'import time; print("begun", flush=True); time.sleep(1.2)'  # so long that it is saved
+    write_notebook(folder, "02_slow", begin, "time.sleep(60)")
     write_notebook(folder, "03_dying", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     monkeypatch.setattr(notebooks, "FOLDER", folder)
     return folder

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import time
 import warnings
+from contextlib import contextmanager
 
 import nbformat
 import papermill
@@ -18,6 +20,7 @@ CLIENT = {
     # ipykernel warns about unencrypted TCP at every start; here it is the loopback address.
     "extra_arguments": ["--IPKernelApp.log_level=50"],
 }
+SAVE_EVERY = 1.0  # seconds
 CELL_TIMEOUT = 1_800  # seconds; a cell that takes longer hangs
 
 
@@ -30,7 +33,7 @@ def execute(source, target, parameters, control):
 
     Args:
         source: the path of the notebook.
-        target: the path of the copy, saved after each cell.
+        target: the path of the copy, saved every second and at the end.
         parameters: values by name.
         control: a `kerasaid.runs.execute.Control`.
 
@@ -69,7 +72,8 @@ class _Engine(Engine):
             **CLIENT,
         )
         client.control = control
-        client.execute(env={**os.environ, **control.environment}, **control.options)
+        with _saved_rarely(nb_man):
+            client.execute(env={**os.environ, **control.environment}, **control.options)
         for cell in nb_man.nb.cells:
             if "raises-exception" in cell.metadata.get("tags", []):
                 cell.outputs = [_as_text(output) for output in cell.get("outputs", [])]
@@ -105,6 +109,24 @@ class _Client(PapermillNotebookClient):
         if output is not None:
             self.control.watch.output(output)
         return output
+
+
+@contextmanager
+def _saved_rarely(nb_man):
+    """Save at most every second: papermill does before and after each cell, and cells wait."""
+    save, last = nb_man.save, time.monotonic()
+
+    def save_if_due(**options):
+        nonlocal last
+        if time.monotonic() - last >= SAVE_EVERY:
+            save(**options)
+            last = time.monotonic()
+
+    nb_man.save = save_if_due
+    try:
+        yield
+    finally:
+        nb_man.save = save  # papermill saves once more, whatever happened
 
 
 def _as_text(output):

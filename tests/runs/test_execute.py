@@ -3,6 +3,7 @@ import signal
 import time
 
 import nbformat
+import papermill
 import psutil
 import pytest
 
@@ -67,6 +68,21 @@ def test_a_cell_that_raises_makes_a_failed_record(collection, tmp_path):
     assert record.read(tmp_path) == found
     node = nbformat.read(tmp_path / "01_broken.ipynb", as_version=4)
     assert any("before" in o.get("text", "") for c in node.cells for o in c.get("outputs", []))
+
+
+def test_cells_do_not_wait_for_the_file_to_be_saved(collection, tmp_path, monkeypatch):
+    """papermill saves before and after each cell, which costs seconds where there are figures."""
+    saved, save = [], papermill.engines.NotebookExecutionManager.save
+
+    def counted(manager, **options):
+        saved.append(sum(bool(cell.get("outputs")) for cell in manager.nb.cells))
+        save(manager, **options)
+
+    monkeypatch.setattr(papermill.engines.NotebookExecutionManager, "save", counted)
+    monkeypatch.setattr(engine, "SAVE_EVERY", 1000.0)
+    found = execute.run(notebooks.find("01"), {}, tmp_path)
+    assert len(saved) <= 3  # at the start, and at the end of a notebook that failed
+    assert saved[-1] > 0 and found["status"] == "failed"
 
 
 def test_a_kernel_that_dies_makes_a_failed_record(collection, tmp_path):
