@@ -7,6 +7,7 @@ clipping by the global norm, Lamb's and Muon's matrix norms stay what they are f
 """
 
 import contextlib
+import functools
 import math
 import time
 
@@ -280,10 +281,11 @@ class TensorFlowStack(Stack):
             return [tf.convert_to_tensor(each) for each in found], rows, frozen, totals
 
         def update(*values):
-            return together(copy.update, *values)
-
-        if fused and not _multiplies_matrices(copy):
-            update = tf.function(update, autograph=False, jit_compile=True)
+            whole = tf.function(functools.partial(together, copy.update), autograph=False)
+            whole = whole.get_concrete_function(*values)
+            if fused and not _multiplies_matrices(whole.graph):
+                return tf.function(whole, autograph=False, jit_compile=True)(*values)
+            return whole(*values)
 
         def train(state, x, y, orders, rates):
             def step(number, weights, frozen, slots, totals):
@@ -372,9 +374,28 @@ def _traced_once(function, *last):
             given = values[: len(values) - len(last)]
             whole = tf.function(function, autograph=False)
             traced.append(whole.get_concrete_function(*given, *last))
-        return traced[0](*values)
+        with _unoptimized():
+            return traced[0](*values)
 
     return call
+
+
+@contextlib.contextmanager
+def _unoptimized():
+    """Let TensorFlow run graphs as they were written.
+
+    What its graph optimizer takes, a tenth of a second and more for each graph, is not gained back
+    in a sweep's short life.
+    """
+    import tensorflow as tf
+
+    before = tf.config.optimizer.get_experimental_options()
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    try:
+        yield
+    finally:
+        changed = {"disable_meta_optimizer": before.get("disable_meta_optimizer", False)}
+        tf.config.optimizer.set_experimental_options(changed)
 
 
 def _repeat(times, step, values):
@@ -386,12 +407,12 @@ def _repeat(times, step, values):
     return values[1:]
 
 
-def _multiplies_matrices(copy):
-    """Return whether an update holds matrix products, which XLA does slowly on processors."""
-    return any("MatMul" in node.op for node in _nodes(_graph_of_update(copy)))
+def _multiplies_matrices(graph):
+    """Return whether a graph holds matrix products, which XLA does slowly on processors."""
+    return any("MatMul" in node.op for node in _nodes(graph.as_graph_def()))
 
 
-def _graph_of_update(copy, *looked_up):
+def _graph_of_update(copy, looked_up, x):
     import tensorflow as tf
 
     weights, slots = (
@@ -399,7 +420,7 @@ def _graph_of_update(copy, *looked_up):
         for name in ("weights", "slots")
     )
     update = tf.function(copy.update, autograph=False)
-    values = weights, slots, weights, tf.constant(1.0), *looked_up
+    values = weights, slots, weights, tf.constant(1.0), looked_up, x
     return update.get_concrete_function(*values).graph.as_graph_def()
 
 

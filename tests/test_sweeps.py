@@ -432,20 +432,40 @@ def test_long_epochs_are_cut_into_blocks_with_the_same_result(monkeypatch):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX fuses everything")
-@pytest.mark.parametrize("optimizer", ["Adam", "AdamW", "ScheduleFreeAdamW", "clipped together"])
-def test_the_fused_update_changes_nothing(monkeypatch, optimizer):
+@pytest.mark.parametrize(
+    ("optimizer", "multiplies"),
+    [
+        *[("Adam", False), ("AdamW", False), ("ScheduleFreeAdamW", False)],
+        *[("clipped together", False), ("Muon", True)],
+    ],
+)
+def test_the_fused_update_changes_nothing(monkeypatch, optimizer, multiplies):
     runs = grid(optimizer=optimizer, loss="cross-entropy", learning_rate=0.01, seed=[1, 2])
     monkeypatch.setattr(_stacked, "_FUSED_FROM", 0)
     used, find = [], _stacked._multiplies_matrices
 
-    def multiplies(copy):
-        used.append(find(copy))
+    def spied(graph):
+        used.append(find(graph))
         return used[-1]
 
-    monkeypatch.setattr(_stacked, "_multiplies_matrices", multiplies)
+    monkeypatch.setattr(_stacked, "_multiplies_matrices", spied)
     result = run_many(runs=runs)
-    assert used == [False]
+    assert used == [multiplies]  # matrix products are left to TensorFlow
     assert_same(result, 1, *alone(dense, runs[1], X, Y, metrics=()))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="about TensorFlow's options")
+@pytest.mark.parametrize("disabled", [False, True])
+def test_the_callers_options_for_graphs_are_left_alone(disabled):
+    import tensorflow as tf
+
+    options = tf.config.optimizer
+    options.set_experimental_options({"disable_meta_optimizer": disabled})
+    try:
+        run_many()
+        assert options.get_experimental_options()["disable_meta_optimizer"] is disabled
+    finally:
+        options.set_experimental_options({"disable_meta_optimizer": False})
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX maps everything")
@@ -456,13 +476,6 @@ def test_the_accuracy_is_not_computed_in_a_loop_over_the_copies():
     scores = tf.constant(RNG.normal(size=(4, 5, 3)))
     found = tf.vectorized_map(keras.ops.argmax, scores, fallback_to_while_loop=False)
     np.testing.assert_array_equal(found, np.argmax(scores.numpy().reshape(4, -1), axis=-1))
-
-
-def test_an_update_with_matrix_products_is_not_fused():
-    model = dense()
-    model.compile(keras.optimizers.Muon(), LOSSES["cross-entropy"])
-    model.compute_metrics(X[:2], Y[:2], model(X[:2]))
-    assert _stacked._multiplies_matrices(_stacked.Copy(model, X[:2], Y[:2]))
 
 
 def test_the_grid_is_every_combination_with_the_last_changing_fastest():
