@@ -293,7 +293,9 @@ class TensorFlowStack(Stack):
                 batch = tf.gather(x, rows), tf.gather(y, rows)
                 found, looked_up, frozen, totals = gradients(weights, frozen, totals, *batch)
                 about_rows = (looked_up, batch[0]) if copy.lookups else ()
-                weights, slots = update(weights, slots, found, rates[:, number], *about_rows)
+                after = update(weights, slots, found, rates[:, number], *about_rows)
+                # A loop wants to know that shapes stay, which a mapped function may have lost.
+                weights, slots = tf.nest.map_structure(_shaped, after, (weights, slots))
                 return number + 1, weights, frozen, slots, totals
 
             return _repeat(tf.shape(rates)[1], step, state)
@@ -396,6 +398,11 @@ def _unoptimized():
     finally:
         changed = {"disable_meta_optimizer": before.get("disable_meta_optimizer", False)}
         tf.config.optimizer.set_experimental_options(changed)
+
+
+def _shaped(value, like):
+    value.set_shape(like.shape)
+    return value
 
 
 def _repeat(times, step, values):

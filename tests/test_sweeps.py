@@ -166,6 +166,14 @@ def test_a_run_equals_the_same_run_alone_for_every_kind_of_model(kind, optimizer
     assert_same(result, 1, model, logs)
 
 
+@pytest.mark.parametrize("kind", ["embedding", "tied", "convolutional"])
+def test_a_sweep_of_one_run_equals_it_too(kind):
+    build, x, y = KINDS[kind]
+    runs = grid(optimizer="Adam", loss="cross-entropy", learning_rate=0.01, seed=3)
+    model, logs = alone(build, runs[0], x, y, metrics=())
+    assert_same(run_many(build, x, y, runs=runs), 0, model, logs)
+
+
 def run_many(build=dense, x=X, y=Y, optimizer="Adam", **options):
     runs = options.pop("runs", None) or grid(
         optimizer=optimizer, loss="cross-entropy", learning_rate=0.01, seed=range(3)
