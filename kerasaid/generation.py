@@ -513,8 +513,24 @@ def _compile(model, tokenizer, kind, option, with_top_p, alone=False):
         loop = _sampling_loop(step, tokenizer, option, with_top_p, kind == "greedy")
     if keras.backend.backend() == "tensorflow":
         loop = _as_graph(loop, model, kind, alone)
+    else:
+        loop = _on_tensors(loop)
     known[key] = loop
     return loop
+
+
+def _on_tensors(loop):
+    """Return a loop for JAX or PyTorch, whose values inside do not mix with NumPy's arrays."""
+
+    def call(*values):
+        values = keras.tree.map_structure(ops.convert_to_tensor, values)
+        return loop(*values)
+
+    if keras.backend.backend() == "torch":
+        import torch
+
+        call = torch.no_grad()(call)
+    return call
 
 
 def _as_graph(loop, model, kind, alone):

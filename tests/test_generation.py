@@ -1,5 +1,9 @@
 import gc
+import importlib.util
 import itertools
+import os
+import subprocess
+import sys
 import weakref
 
 import keras
@@ -465,3 +469,19 @@ def test_half_a_character_keeps_no_place_of_a_stop_text():
     for end in range(1, len(ids) + 1):
         listen(np.array([ids[:end]]), np.array([False]))
     assert "".join(told) == "a"
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_other_backends(backend):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("this is the other backend")
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: pip install 'kerasaid[{backend}]'")
+    chosen = "special_tokens or starts_at_bos or beam_of_two or no_more_beams or half_precision"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", chosen],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
