@@ -513,23 +513,40 @@ def _compile(model, tokenizer, kind, option, with_top_p, alone=False):
         loop = _sampling_loop(step, tokenizer, option, with_top_p, kind == "greedy")
     if keras.backend.backend() == "tensorflow":
         loop = _as_graph(loop, model, kind, alone)
+    elif keras.backend.backend() == "jax":
+        loop = _as_program(loop, model)
     else:
-        loop = _on_tensors(loop)
+        loop = _without_gradients(loop)
     known[key] = loop
     return loop
 
 
-def _on_tensors(loop):
-    """Return a loop for JAX or PyTorch, whose values inside do not mix with NumPy's arrays."""
+def _without_gradients(loop):
+    """Return a loop for PyTorch, whose values inside do not mix with NumPy's arrays."""
+    import torch
 
     def call(*values):
-        values = keras.tree.map_structure(ops.convert_to_tensor, values)
-        return loop(*values)
+        return loop(*keras.tree.map_structure(ops.convert_to_tensor, values))
 
-    if keras.backend.backend() == "torch":
-        import torch
+    return torch.no_grad()(call)
 
-        call = torch.no_grad()(call)
+
+def _as_program(loop, model):
+    """Return a loop that JAX compiles for each shape; the weights come in as values."""
+    import jax
+
+    alive = weakref.ref(model)
+
+    @jax.jit
+    def program(weights, *values):
+        mapping = list(zip(getattr(alive(), "variables", ()), weights))
+        with keras.StatelessScope(state_mapping=mapping):
+            return loop(*values)
+
+    def call(*values):
+        weights = [variable.value for variable in getattr(alive(), "variables", ())]
+        return program(weights, *keras.tree.map_structure(ops.convert_to_tensor, values))
+
     return call
 
 

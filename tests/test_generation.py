@@ -296,6 +296,8 @@ def test_a_beam_of_two_beats_greedy_where_greedy_is_trapped():
 
 
 def test_it_is_compiled_once(network):
+    if keras.backend.backend() == "torch":
+        pytest.skip("nothing is compiled on PyTorch")
     traced = []
 
     class Counting(Rigged):
@@ -306,8 +308,12 @@ def test_it_is_compiled_once(network):
     model = Counting({}, SHARES)
     generate(model, TOKENIZER, "a", 5)
     once = len(traced)
-    generate(model, TOKENIZER, ["a", "bcd"], 50, temperature=0.7, num_return_sequences=3, seed=2)
+    generate(model, TOKENIZER, "b", 5, temperature=0.7, seed=2)
     assert len(traced) == once > 0
+    if keras.backend.backend() == "tensorflow":  # on JAX each number of rows is a program
+        several = ["a", "bcd"]
+        generate(model, TOKENIZER, several, 50, temperature=0.7, num_return_sequences=3, seed=2)
+        assert len(traced) == once
     generate(model, TOKENIZER, "a", 5, temperature=0)
     once = len(traced)
     generate(model, TOKENIZER, "a", 5, temperature=0, top_k=3, top_p=0.5)  # filter nothing
@@ -478,6 +484,7 @@ def test_other_backends(backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: pip install 'kerasaid[{backend}]'")
     chosen = "special_tokens or starts_at_bos or beam_of_two or no_more_beams or half_precision"
+    chosen += " or compiled_once"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", chosen],
         env={**os.environ, "KERAS_BACKEND": backend},
