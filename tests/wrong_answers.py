@@ -594,6 +594,14 @@ WRONG = {
             "    exp = np.exp(logits / temperature)\n"
             "    return int(np.sum(np.cumsum(exp / exp.sum()) <= u))"
         ),
+        "the likeliest first": (
+            "def draw(logits, temperature, u):\n"
+            "    if temperature == 0:\n"
+            "        return int(np.argmax(logits))\n"
+            "    order = np.argsort(-logits, kind='stable')\n"
+            "    exp = np.exp((logits[order] - np.max(logits)) / temperature)\n"
+            "    return int(order[np.sum(np.cumsum(exp / exp.sum()) <= u)])"
+        ),
         "always greedy": "def draw(logits, temperature, u):\n    return int(np.argmax(logits))",
         "the logits as shares": (
             "def draw(logits, temperature, u):\n"
@@ -616,7 +624,7 @@ WRONG = {
         "nothing is fixed": (
             "def train_only_biases(decoder):\n"
             "    biases = [w for w in decoder.weights if w.path.endswith('/bias')]\n"
-            "    return sum(weight.shape.num_elements() for weight in biases)"
+            "    return sum(np.prod(weight.shape) for weight in biases)"
         ),
         "vectors instead of numbers": (
             "def train_only_biases(decoder):\n"
