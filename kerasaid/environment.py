@@ -35,11 +35,11 @@ def setup(seed=0):
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     plots.use_style()
     found = {**describe(), "backend": keras.backend.backend()}
-    backend = found["backend"]
+    backend, threads = found["backend"], found["threads"]
     lines = [
         f"Python {found['python']}, Keras {found['keras']}, "
         f"{backend} {_version(backend)}, NumPy {found['numpy']}",
-        f"{found['cpu']}, {found['threads']} threads, seed {seed}",
+        f"{found['cpu']}, {threads} thread{'s' * (threads != 1)}, seed {seed}",
     ]
     show("\n".join(lines), {"environment": found})
 
@@ -66,10 +66,11 @@ def describe():
 
 
 def usable_threads():
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
+    """Return how many processors this process may use, and TensorFlow where it is limited."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    threads = len(affinity(0)) if affinity else os.cpu_count()
+    limit = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    return min(threads, int(limit)) if limit.isdigit() and int(limit) else threads
 
 
 def _version(distribution):

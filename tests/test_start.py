@@ -102,3 +102,9 @@ def test_a_parameter_below_its_minimum_is_named(value):
     kerasaid.require_at_least(1, epochs=1, units=128)
     with pytest.raises(kerasaid.InputError, match=f"epochs must be .* 1, received {value!r}"):
         kerasaid.require_at_least(1, units=3, epochs=value)
+
+
+@pytest.mark.parametrize(("limit", "told"), [("1", "1 thread,"), ("4096", " threads,")])
+def test_setup_tells_the_threads_that_tensorflow_may_use(limit, told):
+    out, err = python("import kerasaid; kerasaid.setup()", TF_NUM_INTRAOP_THREADS=limit)
+    assert told in out and "4096" not in out, err

@@ -35,7 +35,7 @@ def doctor(say=print):
 def _python():
     found = sys.version_info[:2]
     python, threads = sys.version.split()[0], environment.usable_threads()
-    line = f"Python {python} on {sys.platform}, {threads} threads"
+    line = f"Python {python} on {sys.platform}, {threads} thread{'s' * (threads != 1)}"
     return (3, 11) <= found <= (3, 13), line, "install Python 3.11, 3.12 or 3.13"
 
 
