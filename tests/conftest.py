@@ -62,6 +62,8 @@ def command(collection):
 
     def start(*arguments, **options):
         code = (
+            # A background job of a shell ignores Ctrl-C, and would hand that on.
+            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
             "import sys, pathlib; from kerasaid.runs import notebooks;"
             f"notebooks.FOLDER = pathlib.Path({str(collection)!r});"
             "from kerasaid.runs.__main__ import main; sys.exit(main(sys.argv[1:]))"
