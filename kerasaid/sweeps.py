@@ -15,7 +15,6 @@ import math
 import numbers
 import random
 import re
-import warnings
 
 import keras
 import numpy as np
@@ -109,12 +108,13 @@ def sweep(
     The exceptions: Keras' own ScheduleFreeAdamW, which in 3.15.1 strays from its equations where
     variables are changed in place, under `fit` on TensorFlow and PyTorch, but not here; and
     biases whose gradient is nothing but rounding: just before a BatchNormalization, and that of
-    the keys in attention. RMSprop and
-    others that divide a sparse gradient are refused with an untied Embedding on TensorFlow.
+    the keys in attention. RMSprop and others that divide a sparse gradient are refused with an
+    untied Embedding on TensorFlow.
 
     A run that diverges stays in the table, with nan or inf as its loss. Training can be
     interrupted: the epochs done so far are in the `result` of the `SweepInterrupted` raised.
-    On PyTorch, which cannot stack Keras models, the runs follow one another, with a warning.
+    On PyTorch, which cannot stack Keras models, the runs follow one another; the progress line
+    says so.
 
     Example:
 
@@ -616,15 +616,11 @@ def _check_labels(loss, labels, y_pred):
 
 def _train(programs, runs, x, y, epochs, validation_data, memory_mb):
     """Train all programs, one after another, and return the result."""
-    train = _train_stacked
+    train, label = _train_stacked, "epochs"
     if keras.backend.backend() == "torch":
-        warnings.warn(
-            "Keras models cannot be stacked on PyTorch: the runs are trained one after another.",
-            stacklevel=3,
-        )
-        train = _train_alone
+        train, label = _train_alone, "epochs, one run after another on PyTorch"
     budget = psutil.virtual_memory().available / 2 if memory_mb is None else memory_mb * 2**20
-    found, line = [], Line(epochs * len(runs), "epochs")
+    found, line = [], Line(epochs * len(runs), label)
     line.update(0)
     try:
         for program in programs:

@@ -383,6 +383,21 @@ def test_the_estimate_of_memory_holds_the_values_of_a_copy_and_grows_with_the_ba
         assert large > small + 14 * x[:2].size * 4
 
 
+def test_the_progress_line_says_where_runs_follow_one_another(monkeypatch):
+    labels = []
+
+    class Spied(sweeps.Line):
+        def __init__(self, total, label):
+            super().__init__(total, label)
+            labels.append(label)
+
+    monkeypatch.setattr(sweeps, "Line", Spied)
+    runs = grid(loss="cross-entropy", optimizer="SGD", learning_rate=0.1, seed=range(2))
+    sweep(dense, runs, X, Y, batch_size=35, epochs=1, losses=LOSSES)
+    (label,) = labels
+    assert ("one run after another" in label) == (keras.backend.backend() == "torch")
+
+
 def test_an_interrupted_sweep_keeps_what_is_done(monkeypatch):
     epoch, calls = _stacked.Stack.epoch, itertools.count()
 
@@ -733,10 +748,10 @@ def test_a_grid_tells_true_from_one():
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_other_backends(backend):
-    """JAX stacks too; PyTorch trains one after another, and says so."""
+    """JAX stacks too; PyTorch trains one run after another, and says so where one waits."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: pip install 'kerasaid[{backend}]'")
-    chosen = "every_kind_of_model or every_optimizer or tables or own_order or batch_sizes"
+    chosen = "every_kind_of_model or every_optimizer or tables or own_order or batch_sizes or says"
     if backend == "torch":  # where it does not stack, it is Keras' own ScheduleFreeAdamW
         chosen = f"({chosen}) and not ScheduleFree"
     environment = {**os.environ, "KERAS_BACKEND": backend}
@@ -758,4 +773,3 @@ def test_other_backends(backend):
         text=True,
     )
     assert done.returncode == 0, done.stdout[-3000:]
-    assert ("one after another" in done.stdout) == (backend == "torch")

@@ -1,9 +1,10 @@
-"""Fetch what the browser tests need: playwright-core and axe-core, into a cache outside git.
+"""Fetch what the browser tests need: playwright-core and axe-core (into a cache), and a browser.
 
     python tests/browser/set_up.py
 
-needs Node.js with npm, the network once, and Chromium or Chrome, which it does not install. The
-tests are skipped, and say why, where any of it is missing.
+needs Node.js with npm, and the network once. Where there is no Chromium or Chrome, it installs
+Debian's Chromium, as root or with sudo; on other systems that is left to you. The tests are
+skipped, and say why, where any of it is missing.
 """
 
 import os
@@ -37,8 +38,16 @@ def missing():
     return ""
 
 
+def install_browser():
+    """Install Chromium where the system is a Debian and has none."""
+    if browser() is None and shutil.which("apt-get"):
+        root = [] if os.geteuid() == 0 else ["sudo"]
+        subprocess.run([*root, "apt-get", "install", "--yes", "chromium"])
+
+
 def main():
-    """Install the packages; return the exit code."""
+    """Install what is missing; return the exit code."""
+    install_browser()
     npm = shutil.which("npm")
     if npm is None:
         print("npm is missing; install Node.js", file=sys.stderr)
