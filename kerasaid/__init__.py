@@ -37,6 +37,7 @@ _ROOMS = (
     "sweeps",
     "text",
     "training",
+    "transformers",
 )
 
 __all__ = [*_NAMES, *_ROOMS]

@@ -136,7 +136,7 @@ def next_token_probabilities(logits, temperature=1.0, top_k=None, top_p=None):
     Raises:
         InputError: for logits of another rank, and for values outside these ranges.
     """
-    logits = ops.convert_to_tensor(logits)
+    logits = ops.cast(ops.convert_to_tensor(logits), "float32")
     if len(logits.shape) != 2:
         raise InputError(f"logits must be (batch, vocabulary), received {tuple(logits.shape)}.")
     if isinstance(temperature, numbers.Real) and temperature == 0:
@@ -388,7 +388,7 @@ def _sampling_loop(step, tokenizer, top_k, with_top_p, greedy):
     def loop(token, state, ended, forced, uniforms, steps, temperature, top_p):
         def body(time, token, state, ended, found):
             logits, state = step(token, state)
-            logits = ops.cast(logits, "float32") + banned
+            logits = ops.cast(logits, "float32") + ops.convert_to_tensor(banned)
             if greedy:
                 chosen = ops.cast(ops.argmax(logits, axis=-1), "int32")
                 broken = ops.any(ops.isnan(logits), axis=-1)  # argmax would pass over them
@@ -456,8 +456,11 @@ def _beam_loop(step, tokenizer, num_beams):
 
         def body(time, token, state, ended, scores, found, parents):
             logits, state = step(token, state)
-            costs = ops.log_softmax(ops.cast(logits, "float32") + never)
-            costs = ops.where(ended[:, None], only_pad, costs)
+            logits = ops.cast(logits, "float32") + ops.convert_to_tensor(never)
+            broken = ops.any(ops.isnan(logits), axis=-1) & ~ended  # top_k would pass over them
+            costs = ops.where(
+                (ended | broken)[:, None], ops.convert_to_tensor(only_pad), ops.log_softmax(logits)
+            )
             totals = ops.reshape(scores, (-1, 1)) + costs
             best, chosen = ops.top_k(ops.reshape(totals, (prompts, num_beams * size)), num_beams)
             chosen = ops.cast(chosen, "int32")
@@ -499,6 +502,11 @@ def _compile(model, tokenizer, kind, option, with_top_p, alone=False):
     """
     known = _compiled.setdefault(model, {})
     specials = (tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id)
+    # LoRA or quantization gives a model other variables, which an earlier graph would not read.
+    variables = tuple(id(variable) for variable in getattr(model, "variables", ()))
+    if known.get("variables") != variables:
+        known.clear()
+        known["variables"] = variables
     key = (kind, option, with_top_p, specials, alone)
     if key in known:
         return known[key]

@@ -137,7 +137,8 @@ class RecurrentLanguageModel(keras.Model):
 
     def _logits(self, x):
         if self.tied:
-            return self.embedding(x, reverse=True) + self.bias
+            logits = self.embedding(x, reverse=True)
+            return logits + ops.cast(self.bias, logits.dtype)
         return self.output_layer(x)
 
     def initial_state(self, batch_size):
@@ -206,7 +207,8 @@ def score(model, tokenizer, documents):
     nats = np.empty(len(encoded))
     for rows in _groups([len(ids) + 1 for ids in encoded]):
         x, y, weights = pad([encoded[row] for row in rows], tokenizer)
-        costs = keras.losses.sparse_categorical_crossentropy(y, model(x), from_logits=True)
+        logits = ops.cast(model(x), "float32")
+        costs = keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True)
         costs = ops.convert_to_numpy(costs).astype("float64")
         nats[rows] = np.where(weights > 0, costs, 0).sum(axis=1)  # padding may cost infinity
     return nats

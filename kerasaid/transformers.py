@@ -80,7 +80,9 @@ class _Transformer(keras.Model):
             )
             for number in range(1, self.num_layers + 1)
         ]
-        self.norm = keras.layers.LayerNormalization(name="norm", epsilon=1e-5, **policy)
+        self.norm = None  # post-norm did it in the last block
+        if normalize_first:
+            self.norm = keras.layers.LayerNormalization(name="norm", epsilon=1e-5, **policy)
         self.build((None, self.sequence_length))
 
     def build(self, input_shape):
@@ -130,7 +132,11 @@ class _Transformer(keras.Model):
         return x + scale * self.position(x, start_index=start_index)
 
     def _normalized(self, x):
-        return self.norm(x) if self.normalize_first else x  # post-norm did it in the block
+        return x if self.norm is None else self.norm(x)
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the logits."""
+        return (*input_shape, self.vocabulary_size)
 
     def get_config(self):
         """Return the constructor's arguments."""
@@ -246,11 +252,23 @@ class MaskedLanguageModel(_Transformer):
             shape=(self.vocabulary_size,), initializer="zeros", name="output_bias"
         )
 
+    def hidden_states(self, tokens, padding_mask=None, training=None):
+        """As in `TransformerLanguageModel`; where no mask is given, `pad_id` is not seen."""
+        return super().hidden_states(tokens, self._mask(tokens, padding_mask), training)
+
+    def attention_scores(self, tokens, padding_mask=None):
+        """As in `TransformerLanguageModel`; where no mask is given, `pad_id` is not seen."""
+        return super().attention_scores(tokens, self._mask(tokens, padding_mask))
+
+    def _mask(self, tokens, padding_mask):
+        return ops.not_equal(tokens, self.pad_id) if padding_mask is None else padding_mask
+
     def call(self, tokens, training=None):
         """Return the logits of the token at each position."""
-        x = self.hidden_states(tokens, ops.not_equal(tokens, self.pad_id), training=training)
+        x = self.hidden_states(tokens, training=training)
         x = self.head_norm(self.head(x))
-        return self.embedding(x, reverse=True) + ops.cast(self.bias, x.dtype)
+        logits = self.embedding(x, reverse=True)
+        return logits + ops.cast(self.bias, logits.dtype)
 
     def get_config(self):
         """Return the constructor's arguments."""

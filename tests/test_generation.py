@@ -16,6 +16,7 @@ from kerasaid.errors import InputError
 from kerasaid.generation import generate, next_token_probabilities
 from kerasaid.language_models import RecurrentLanguageModel
 from kerasaid.text import train_tokenizer
+from kerasaid.transformers import TransformerLanguageModel
 
 LETTERS = "abcdef"
 TOKENIZER = train_tokenizer(["aaaaaabbbbbcccddddeeef"], "character")
@@ -426,7 +427,7 @@ def test_no_more_beams_than_there_are_texts():
     assert sorted(found) == ["", *LETTERS]
 
 
-@pytest.mark.parametrize("options", [{}, {"temperature": 0}])
+@pytest.mark.parametrize("options", [{}, {"temperature": 0}, {"num_beams": 2}])
 @pytest.mark.parametrize("broken", [slice(None), F])
 def test_logits_that_are_nan_are_said(options, broken):
     model = Rigged({}, SHARES)
@@ -435,9 +436,26 @@ def test_logits_that_are_nan_are_said(options, broken):
         generate(model, TOKENIZER, "a", 3, **options)
 
 
+@pytest.mark.parametrize("options", [{"temperature": 0}, {"num_beams": 2}])
+@pytest.mark.parametrize("prompts", ["a", ["a", "b"]])
+def test_a_model_that_was_given_other_variables_is_read_anew(prompts, options):
+    model = TransformerLanguageModel(SIZE, 12, hidden_dim=8, num_layers=1, num_heads=2)
+    rng = np.random.default_rng(1)
+    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+    before = generate(model, TOKENIZER, prompts, 8, **options)
+    attention = model.blocks[0].attention
+    for dense in (attention.value_dense, attention.output_dense):
+        dense.enable_lora(2)
+        dense.lora_kernel_b.assign(4 * rng.normal(size=dense.lora_kernel_b.shape))
+    after = generate(model, TOKENIZER, prompts, 8, **options)
+    generation._compiled.clear()
+    assert after == generate(model, TOKENIZER, prompts, 8, **options) != before
+
+
+@pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "min_gru"])
-def test_half_precision(cell):
-    model = RecurrentLanguageModel(SIZE, units=8, cell=cell, dtype="mixed_float16")
+def test_half_precision(cell, tied):
+    model = RecurrentLanguageModel(SIZE, units=8, cell=cell, tied=tied, dtype="mixed_float16")
     assert len(generate(model, TOKENIZER, "a", 5, num_return_sequences=2)[0]) == 2
     assert generate(model, TOKENIZER, "a", 2, num_beams=2)
 
@@ -484,7 +502,7 @@ def test_other_backends(backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: pip install 'kerasaid[{backend}]'")
     chosen = "special_tokens or starts_at_bos or beam_of_two or no_more_beams or half_precision"
-    chosen += " or compiled_once"
+    chosen += " or compiled_once or are_nan or other_variables"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", chosen],
         env={**os.environ, "KERAS_BACKEND": backend},

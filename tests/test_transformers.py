@@ -43,6 +43,42 @@ def test_parameters_are_counted_from_the_equations():
     assert MaskedLanguageModel(size, **SMALL).count_params() == size * d + length * d + stack + head
 
 
+def test_post_norm_has_no_norm_behind_its_last_block():
+    first, last = (
+        TransformerLanguageModel(50, normalize_first=value, **SMALL).count_params()
+        for value in (True, False)
+    )
+    assert first - last == 2 * SMALL["hidden_dim"]
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("kind", [TransformerLanguageModel, MaskedLanguageModel])
+def test_it_learns_in_half_precision(kind, dtype):
+    model = kind(SIZE, dtype=dtype, **SMALL)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, jit_compile=False)
+    before = keras.tree.map_structure(np.array, model.get_weights())
+    assert np.isfinite(model.train_on_batch(TOKENS, TOKENS))
+    assert any((a != b).any() for a, b in zip(before, model.get_weights()))
+
+
+@pytest.mark.parametrize("kind", [TransformerLanguageModel, MaskedLanguageModel])
+def test_it_may_stand_in_a_functional_model(kind):
+    model, tokens = make(kind), keras.Input((None,), dtype="int32")
+    whole = keras.Model(tokens, model(tokens))
+    assert whole.output_shape == (None, None, SIZE)
+    np.testing.assert_allclose(whole(TOKENS), model(TOKENS), atol=1e-5)
+
+
+def test_a_quantized_model_steps_as_it_reads():
+    model = make(tied=False)
+    model.quantize("int8")
+    whole, state = np.array(model(TOKENS)), model.initial_state(3)
+    for t in range(TOKENS.shape[1]):
+        logits, state = model.step(TOKENS[:, t], state)
+        np.testing.assert_allclose(logits, whole[:, t], atol=0.02 * np.abs(whole).max())
+
+
 @pytest.mark.parametrize("options", KINDS)
 def test_one_token_at_a_time_gives_the_same_logits(options):
     model = make(**options)
@@ -132,6 +168,15 @@ def test_without_positions_an_encoder_sees_a_bag():
         model = make(MaskedLanguageModel, **options)
         found, shuffled = np.array(model(TOKENS))[:, order], np.array(model(TOKENS[:, order]))
         assert np.allclose(found, shuffled, atol=1e-4) == (options["positions"] is None)
+
+
+def test_padding_is_in_no_hidden_state_and_has_no_attention():
+    model, padded = make(MaskedLanguageModel), np.pad(TOKENS, [(0, 0), (0, 2)])
+    np.testing.assert_allclose(
+        model.hidden_states(padded)[:, :-2], model.hidden_states(TOKENS), atol=1e-4
+    )
+    for scores in model.attention_scores(padded):
+        assert np.array(scores)[..., -2:].max() < 1e-6
 
 
 def test_padding_is_not_seen():

@@ -1,5 +1,7 @@
 """Keras' attention with a memory of past keys and values."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -38,7 +40,10 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
         As `keras.layers.MultiHeadAttention`; with a cache (output, new cache).
 
     Raises:
-        InputError: for a cache of another shape, or more positions than it has room for.
+        InputError: for a cache of another shape, or more positions than it has room for (where
+            cache_update_index is known only when a graph runs, the caller has to see to that);
+            for a cache with a gate, a sliding window, another value_dim than key_dim, or
+            return_attention_scores.
     """
 
     def call(
@@ -63,7 +68,7 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
                 *(return_attention_scores, training, use_causal_mask),
             )
         key = value if key is None else key
-        self._check_cache(query, cache)
+        self._check_cache(query, cache, cache_update_index, return_attention_scores)
         query, key = self._placed(self.query_dense(query), self.key_dense(key), cache_update_index)
         new = ops.cast(ops.stack([key, self.value_dense(value)], axis=1), cache.dtype)
         cache = ops.slice_update(cache, (0, 0, cache_update_index, 0, 0), new)
@@ -94,7 +99,7 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
         Returns:
             (output, new cache); the output is (batch, features).
         """
-        self._check_cache(inputs[:, None], cache)
+        self._check_cache(inputs[:, None], cache, cache_update_index)
         query, key, value = (
             _flat(dense, inputs, (self.num_heads, self.key_dim))
             for dense in (self.query_dense, self.key_dense, self.value_dense)
@@ -115,14 +120,22 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
         weights = ops.exp(scores - ops.max(scores, axis=1, keepdims=True))  # softmax, undivided
         output = ops.sum(ops.cast(weights, cache.dtype)[..., None] * values, axis=1)
         output = output / ops.cast(ops.sum(weights, axis=1), cache.dtype)[..., None]
-        output = ops.reshape(output, (-1, self.num_heads * self.key_dim))
         return _flat(self.output_dense, output, (inputs.shape[-1],)), cache
 
     def _placed(self, query, key, start_index):
         """Return projected queries and keys, told where they stand; here nothing is told."""
         return query, key
 
-    def _check_cache(self, query, cache):
+    def _check_cache(self, query, cache, cache_update_index, return_attention_scores=False):
+        without = {
+            "use_gate": self._use_gate,
+            "sliding_window": self._sliding_window is not None,
+            "value_dim other than key_dim": self._value_dim != self._key_dim,
+            "return_attention_scores": return_attention_scores,
+        }
+        if any(without.values()):
+            asked = ", ".join(name for name, found in without.items() if found)
+            raise InputError(f"{self.name!r} does not go with a cache: received {asked}.")
         batch, length = query.shape[:2]
         expected = (batch, 2, None, self.num_heads, self.key_dim)
         same = len(cache.shape) == 5 and all(
@@ -135,15 +148,20 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
                 f"= ({batch}, 2, any, {self.num_heads}, {self.key_dim}), "
                 f"received {tuple(cache.shape)}."
             )
-        if length is not None and length > cache.shape[2]:
+        before = cache_update_index if isinstance(cache_update_index, int) else 0
+        if length is not None and before + length > cache.shape[2]:
+            behind = f" behind {before}" if before else ""
             raise InputError(
                 f"the cache of {self.name!r} has room for {cache.shape[2]} positions, "
-                f"received {length}."
+                f"received {length}{behind}."
             )
 
 
 def _flat(dense, x, shape):
-    """Return what an EinsumDense makes of x, (batch, features), as one product of matrices."""
+    """Return what an EinsumDense makes of x, (batch, ...), as one product of matrices."""
+    if dense.quantization_mode:  # its kernel is not that matrix any more
+        return dense(x[:, None])[:, 0]
+    x = ops.reshape(x, (-1, math.prod(x.shape[1:])))
     kernel = ops.reshape(ops.cast(dense.kernel, x.dtype), (x.shape[-1], -1))
     x = ops.matmul(x, kernel)
     if dense.bias is not None:

@@ -57,9 +57,11 @@ class PositionEmbedding(keras.layers.Layer):
     def call(self, inputs, start_index=0):
         """Return the vectors of the positions; see the class."""
         length = inputs.shape[1]
-        if length is not None and length > self.sequence_length:
+        before = start_index if isinstance(start_index, int) else 0
+        if length is not None and before + length > self.sequence_length:
+            behind = f" behind {before}" if before else ""
             raise InputError(
-                f"{self.name!r} knows {self.sequence_length} positions, received {length}."
+                f"{self.name!r} knows {self.sequence_length} positions, received {length}{behind}."
             )
         shape = ops.shape(inputs)
         table = ops.cast(self.position_embeddings, self.compute_dtype)

@@ -54,7 +54,7 @@ class RotaryEmbedding(keras.layers.Layer):
     def call(self, inputs, start_index=0):
         """Return the rotated inputs; see the class."""
         half = inputs.shape[-1] // 2
-        angles = position_angles(ops.shape(inputs)[1], half, self.max_wavelength, start_index)
+        angles = position_angles(ops.shape(inputs)[1], 2 * half, self.max_wavelength, start_index)
         for _ in inputs.shape[2:-1]:
             angles = angles[:, None]
         cos, sin = (ops.cast(f(angles), inputs.dtype) for f in (ops.cos, ops.sin))

@@ -49,7 +49,7 @@ class SinePositionEncoding(keras.layers.Layer):
     def call(self, inputs, start_index=0):
         """Return the encoding; see the class."""
         shape, features = ops.shape(inputs), inputs.shape[-1]
-        angles = position_angles(shape[1], -(-features // 2), self.max_wavelength, start_index)
+        angles = position_angles(shape[1], features, self.max_wavelength, start_index)
         pairs = ops.stack([ops.sin(angles), ops.cos(angles)], axis=-1)
         rows = ops.reshape(pairs, (shape[1], -1))[:, :features]
         return ops.broadcast_to(ops.cast(rows, self.compute_dtype), shape)
@@ -70,8 +70,8 @@ def require_wavelength(max_wavelength):
     return float(max_wavelength)
 
 
-def position_angles(length, count, max_wavelength, start_index=0):
-    """Return w_i p for positions p and i below count, float32, (length, count)."""
+def position_angles(length, features, max_wavelength, start_index=0):
+    """Return w_i p for positions p and each pair i of features, float32, (length, pairs)."""
     positions = ops.cast(start_index + ops.arange(length, dtype="int32"), "float32")
-    exponents = ops.arange(count, dtype="float32") / count
+    exponents = ops.arange(0, features, 2, dtype="float32") / features
     return positions[:, None] * ops.power(max_wavelength, -exponents)

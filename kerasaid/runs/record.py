@@ -33,6 +33,9 @@ from kerasaid.results import finite
 NAME = "record.json"
 VERSION = 2
 
+_UMASK = os.umask(0)  # it can be read by setting it only; once, before there are threads
+os.umask(_UMASK)
+
 KEYS = {  # of every version
     *("notebook", "title", "parameters", "source_sha256", "started", "seconds", "peak_memory_mb"),
     *("environment", "status", "error", "metrics", "claims"),
@@ -95,14 +98,8 @@ def _write_beside(path, text):
             stream.write(text if isinstance(text, bytes) else text.encode("utf-8"))
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes it private; a report is not
+        os.chmod(temporary, 0o666 & ~_UMASK)  # mkstemp makes it private; a report is not
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

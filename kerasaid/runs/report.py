@@ -169,13 +169,13 @@ def _why_again(entry, plan):
     if entry["parameters"] != plan.parameters:
         return "its parameters were others"
     here = environment.describe()
-    for key in ("keras", "numpy", "commit"):
+    for key in ("python", "keras", "backend", "tensorflow", "numpy", "commit"):
         if entry["environment"].get(key) != here[key]:
             return f"its {key} was {entry['environment'].get(key)}, here it is {here[key]}"
     if entry["source_sha256"] != execute.source_hash(plan.notebook):
         return "the notebook has changed"
     names = [f"{slug}.ipynb", f"{slug}.html"]
-    names += [figure[kind] for figure in entry["figures"] for kind in ("png", "svg")]
+    names += [figure[kind] for figure in entry["figures"] or [] for kind in ("png", "svg")]
     missing = [name for name in names if name and not (place / name).exists()]
     return f"{missing[0]} is missing" if missing else None
 

@@ -28,6 +28,8 @@ def test_learned_positions_are_the_rows_of_their_table():
 def test_more_than_the_learned_positions_are_refused():
     with pytest.raises(InputError, match="knows 5 positions, received 6"):
         PositionEmbedding(5)(X)
+    with pytest.raises(InputError, match="knows 7 positions, received 6 behind 2"):
+        PositionEmbedding(7)(X, start_index=2)
 
 
 @pytest.mark.parametrize("features", [8, 7])
@@ -36,8 +38,7 @@ def test_sines_by_the_papers_equation(features, start):
     found = SinePositionEncoding(100)(X[..., :features], start_index=start)
     for p in range(6):
         for feature in range(features):
-            count = -(-features // 2)
-            angle = (p + start) / 100 ** (feature // 2 / count)
+            angle = (p + start) / 100 ** (2 * (feature // 2) / features)
             expected = np.cos(angle) if feature % 2 else np.sin(angle)
             np.testing.assert_allclose(found[:, p, feature], expected, atol=1e-5)
 

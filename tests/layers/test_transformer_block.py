@@ -12,6 +12,7 @@ from kerasaid.layers import CachedMultiHeadAttention, TransformerBlock
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(3, 7, 8)).astype("float32")
+CACHE = np.zeros((3, 2, 9, 2, 4), "float32")
 KINDS = [
     {"causal": causal, "rotary": rotary, "normalize_first": first}
     for causal in (True, False)
@@ -238,6 +239,18 @@ def test_scores_are_shares_of_what_may_be_seen():
         (
             lambda: block(causal=True)(X, cache=np.zeros((3, 2, 6, 2, 4))),
             "has room for 6 positions, received 7",
+        ),
+        (
+            lambda: block(causal=True)(X, cache=np.zeros((3, 2, 9, 2, 4)), cache_update_index=3),
+            "has room for 9 positions, received 7 behind 3",
+        ),
+        (
+            lambda: CachedMultiHeadAttention(2, 4, use_gate=True)(X, X, cache=CACHE),
+            "does not go with a cache: received use_gate",
+        ),
+        (
+            lambda: CachedMultiHeadAttention(2, 4)(X, X, cache=CACHE, return_attention_scores=True),
+            "does not go with a cache: received return_attention_scores",
         ),
     ],
 )

@@ -71,6 +71,7 @@ def test_two_reports_do_not_mix_in_one_folder(command, tmp_path):
         (lambda entry: entry.update(version=3), "its record is of version 3, not 2"),
         (lambda entry: entry.update(status="failed"), "it was failed"),
         (lambda entry: entry["environment"].update(keras="2.0"), "its keras was 2.0, here it is"),
+        (lambda entry: entry["environment"].update(backend="jax"), "its backend was jax, here it"),
         (lambda entry: entry.clear(), "record.json is damaged"),
     ],
 )
