@@ -506,6 +506,23 @@ WRONG = {
         ),
     },
     ("07_attention", 3): {
+        "from a largest score of 0": (
+            "def attend_in_one_pass(q, pairs):\n"
+            "    largest, total, weighted = 0.0, 0.0, 0.0\n"
+            "    for k, v in pairs:\n"
+            "        score = np.dot(q, k) / np.sqrt(len(q))\n"
+            "        old, largest = largest, max(largest, score)\n"
+            "        shrink, weight = np.exp(old - largest), np.exp(score - largest)\n"
+            "        total, weighted = shrink * total + weight, shrink * weighted + weight * v\n"
+            "    return weighted / total"
+        ),
+        "all pairs are kept": (
+            "def attend_in_one_pass(q, pairs):\n"
+            "    K, V = map(np.array, zip(*pairs))\n"
+            "    scores = K @ q / np.sqrt(len(q))\n"
+            "    weights = np.exp(scores - scores.max())\n"
+            "    return weights @ V / weights.sum()"
+        ),
         "no largest score": (
             "def attend_in_one_pass(q, pairs):\n"
             "    total, weighted = 0.0, 0.0\n"
@@ -580,6 +597,13 @@ WRONG = {
         ),
     },
     ("08_gpt", 3): {
+        "an edge belongs to the share before it": (
+            "def draw(logits, temperature, u):\n"
+            "    if temperature == 0:\n"
+            "        return int(np.argmax(logits))\n"
+            "    exp = np.exp((logits - np.max(logits)) / temperature)\n"
+            "    return int(np.searchsorted(np.cumsum(exp / exp.sum()), u))"
+        ),
         "multiplied by the temperature": (
             "def draw(logits, temperature, u):\n"
             "    exp = np.exp((logits - np.max(logits)) * temperature)\n"
