@@ -141,7 +141,7 @@ def _run(options):
         return INTERRUPTED
     if record["error"]:
         print(f"kerasaid: {notebook.slug}: {record['error']}", file=sys.stderr)
-    print(_table([record]))
+    print(_table([record], [notebook.slug]))
     for claim in record["claims"]:
         if not claim["holds"]:
             value = as_text(claim["value"], claim["seeds"], claim["unit"])
@@ -201,7 +201,7 @@ def _report(options):
     for record in records:
         if record["error"]:
             print(f"kerasaid: {record['notebook']}: {record['error']}", file=sys.stderr)
-    print(_table(records))
+    print(_table(records, [plan.label for plan in plans]))
     print(index)
     return COMPLETE if all(r["status"] == "complete" for r in records) else FAILED
 
@@ -286,14 +286,14 @@ def _new_folder(notebook):
     return ROOT / "reports" / f"{notebook.slug}-{stamp[:-3]}"
 
 
-def _table(records):
-    """Return the lines of notebook, seconds, peak memory, claims held."""
+def _table(records, labels):
+    """Return the lines of label, seconds, peak memory, claims held."""
     rows = [("notebook", "seconds", "peak memory", "claims held")]
-    for record in records:
+    for label, record in zip(labels, records, strict=True):
         held = sum(claim["holds"] for claim in record["claims"])
         rows.append(
             (
-                record["notebook"],
+                label,
                 "–" if record["seconds"] is None else f"{record['seconds']:.1f}",
                 "–" if record["peak_memory_mb"] is None else f"{record['peak_memory_mb']} MB",
                 f"{held} of {len(record['claims'])}",

@@ -52,7 +52,10 @@ def load(path):
     folder = path.parent if path.name == record.NAME else path
     file = folder / record.NAME
     if not folder.is_dir():
-        raise InputError(f"{path}: there is no such run folder or {record.NAME}.")
+        raise InputError(
+            f"{path.absolute()}: there is no such run folder or {record.NAME}; "
+            "`kerasaid run` and `kerasaid report` make them."
+        )
     if not file.is_file():
         raise InputError(f"{folder} holds no {record.NAME}; expected the folder of a run.")
     found = record.read(folder)
@@ -139,7 +142,7 @@ def as_lines(runs, sections):
         ]
         lines += table([["  " + head[0], *head[1:]], *body])
         if len(shown) < len(rows):
-            lines.append(f"  {len(rows) - len(shown)} others: the same")
+            lines.append(f"  {len(rows) - len(shown)} more: the same")
     return [*lines, "", *textwrap.wrap(_LEGEND, 90)]
 
 

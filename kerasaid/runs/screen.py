@@ -132,9 +132,12 @@ class _Line(Nobody):
         if current is None:
             return ""
         elapsed = time.monotonic() - self._start
-        parts = [f"cell {self._number(current)} of {len(self._titles)}", self._titles[current][0]]
         left = self._left(current, elapsed)
-        parts.append(f"{elapsed:.0f} s" + (f", about {left:.0f} s left" if left else ""))
+        parts = [  # a narrow screen cuts off what stands last
+            f"cell {self._number(current)} of {len(self._titles)}",
+            f"{elapsed:.0f} s" + (f", about {left:.0f} s left" if left else ""),
+            self._titles[current][0],
+        ]
         return " · ".join(filter(None, parts))
 
     def _left(self, current, elapsed):

@@ -167,7 +167,7 @@ def test_the_command_prints_a_table_and_writes_a_page(tmp_path, capsys):
     assert lines[0] == "00 · The tiny" and lines[-1] == str(page)
     assert any(line.split() == ["*", "epochs", "5", "10", "5"] for line in lines)
     assert any("it is large" in line and "✓" in line and "✗" in line for line in lines)
-    assert "1 others: the same" in out
+    assert "1 more: the same" in out
     text = page.read_text("utf-8")
     assert "3 runs compared" in text and "[+0.0852,\u00a0+0.135]" in text
     assert "<script" not in text and "src=" not in text

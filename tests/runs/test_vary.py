@@ -129,3 +129,6 @@ def test_resume_keeps_what_is_complete_and_says_why_the_rest_runs(varied, capsys
     out = capsys.readouterr().out
     assert "epochs-1__rate-0.1: kept, complete already" in out
     assert "epochs-3__rate-0.1: runs again, it was interrupted" in out
+    assert re.findall(r"^(epochs-\S+) +[\d.]+ ", out, re.MULTILINE) == [
+        *("epochs-1__rate-0.1", "epochs-3__rate-0.1"),
+    ]
