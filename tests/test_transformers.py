@@ -1,6 +1,12 @@
+import importlib.util
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
+from keras.ops import convert_to_numpy as to_numpy
 
 from kerasaid.errors import InputError
 from kerasaid.generation import generate
@@ -67,16 +73,16 @@ def test_it_may_stand_in_a_functional_model(kind):
     model, tokens = make(kind), keras.Input((None,), dtype="int32")
     whole = keras.Model(tokens, model(tokens))
     assert whole.output_shape == (None, None, SIZE)
-    np.testing.assert_allclose(whole(TOKENS), model(TOKENS), atol=1e-5)
+    np.testing.assert_allclose(*map(to_numpy, (whole(TOKENS), model(TOKENS))), atol=1e-5)
 
 
 def test_a_quantized_model_steps_as_it_reads():
     model = make(tied=False)
     model.quantize("int8")
-    whole, state = np.array(model(TOKENS)), model.initial_state(3)
+    whole, state = to_numpy(model(TOKENS)), model.initial_state(3)
     for t in range(TOKENS.shape[1]):
         logits, state = model.step(TOKENS[:, t], state)
-        np.testing.assert_allclose(logits, whole[:, t], atol=0.02 * np.abs(whole).max())
+        np.testing.assert_allclose(to_numpy(logits), whole[:, t], atol=0.02 * np.abs(whole).max())
 
 
 @pytest.mark.parametrize("options", KINDS)
@@ -172,11 +178,10 @@ def test_without_positions_an_encoder_sees_a_bag():
 
 def test_padding_is_in_no_hidden_state_and_has_no_attention():
     model, padded = make(MaskedLanguageModel), np.pad(TOKENS, [(0, 0), (0, 2)])
-    np.testing.assert_allclose(
-        model.hidden_states(padded)[:, :-2], model.hidden_states(TOKENS), atol=1e-4
-    )
+    longer, alone = (to_numpy(model.hidden_states(tokens)) for tokens in (padded, TOKENS))
+    np.testing.assert_allclose(longer[:, :-2], alone, atol=1e-4)
     for scores in model.attention_scores(padded):
-        assert np.array(scores)[..., -2:].max() < 1e-6
+        assert to_numpy(scores)[..., -2:].max() < 1e-6
 
 
 def test_padding_is_not_seen():
@@ -243,3 +248,19 @@ def test_it_learns_what_came_three_tokens_ago(options):
 def test_bad_input_is_named(options, message):
     with pytest.raises(InputError, match=message):
         TransformerLanguageModel(SIZE, **{**SMALL, **options})
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_other_backends(backend):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("this is the other backend")
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: pip install 'kerasaid[{backend}]'")
+    chosen = "functional or quantized or half_precision or no_hidden_state or post_norm"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", chosen],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
