@@ -627,6 +627,13 @@ WRONG = {
             "    return int(order[np.sum(np.cumsum(exp / exp.sum()) <= u)])"
         ),
         "always greedy": "def draw(logits, temperature, u):\n    return int(np.argmax(logits))",
+        "behind the last end": (
+            "def draw(logits, temperature, u):\n"
+            "    if temperature == 0:\n"
+            "        return int(np.argmax(logits))\n"
+            "    exp = np.exp((logits - np.max(logits)) / temperature)\n"
+            "    return int(np.sum(np.cumsum(exp / exp.sum()) <= u))"
+        ),
         "the logits as shares": (
             "def draw(logits, temperature, u):\n"
             "    if temperature == 0:\n"
@@ -711,6 +718,13 @@ WRONG = {
         ),
     },
     ("09_bert", 2): {
+        "equal words too": (
+            "def pseudo_log_likelihood(words, log_p):\n"
+            "    total = 0.0\n"
+            "    for place, word in enumerate(words):\n"
+            "        total += log_p([None if w == word else w for w in words], place)[word]\n"
+            "    return total"
+        ),
         "nothing is hidden": (
             "def pseudo_log_likelihood(words, log_p):\n"
             "    return sum(log_p(words, place)[word] for place, word in enumerate(words))"
