@@ -677,6 +677,12 @@ WRONG = {
         ),
     },
     ("10_fine_tuning", 3): {
+        "a generator of its own": (
+            "def draw_nested(labels, counts, rng):\n"
+            "    places = [np.flatnonzero(labels == kind) for kind in np.unique(labels)]\n"
+            "    orders = [np.random.default_rng().permutation(p) for p in places]\n"
+            "    return {n: np.concatenate([o[:n] for o in orders]) for n in counts}"
+        ),
         "drawn anew for each count": (
             "def draw_nested(labels, counts, rng):\n"
             "    places = [np.flatnonzero(labels == kind) for kind in np.unique(labels)]\n"
