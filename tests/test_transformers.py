@@ -57,6 +57,61 @@ def test_post_norm_has_no_norm_behind_its_last_block():
     assert first - last == 2 * SMALL["hidden_dim"]
 
 
+def with_blocks_that_add_nothing(**options):
+    model = make(**options)
+    for block in model.blocks:
+        for layer in (block.attention.output_dense, block.contract):
+            layer.set_weights([0 * weight for weight in layer.get_weights()])
+    model.norm.set_weights([np.ones(8), np.zeros(8)])
+    return model
+
+
+def normalized(x):
+    variance = x.var(axis=-1, keepdims=True)
+    return (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(variance + 1e-5)
+
+
+@pytest.mark.parametrize("positions", ["learned", "sine", "rotary", None])
+def test_what_the_blocks_read(positions):
+    """The embedding, and each position beside it; sines as long as a new embedding's vectors."""
+    model = with_blocks_that_add_nothing(positions=positions)
+    angles = np.arange(9)[:, None] * 10_000.0 ** (-np.arange(0, 8, 2) / 8)
+    sines = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(9, 8)
+    place = {"sine": 8**-0.5 * sines}.get(positions, 0)
+    if positions == "learned":
+        place = model.position.get_weights()[0][:9]
+    expected = normalized(model.embedding.get_weights()[0][TOKENS] + place)
+    np.testing.assert_allclose(to_numpy(model.hidden_states(TOKENS)), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_logits_by_their_equations(tied):
+    model = make(tied=tied)
+    matrix = model.embedding.get_weights()[-1]
+    x = to_numpy(model.hidden_states(TOKENS))
+    expected = x @ (matrix.T if tied else matrix)
+    np.testing.assert_allclose(to_numpy(model(TOKENS)), expected, atol=1e-4)
+
+    model = make(MaskedLanguageModel, tied=tied)
+    matrix = model.embedding.get_weights()[-1]
+    kernel, bias = model.head.get_weights()
+    scale, shift = model.head_norm.get_weights()
+    x = to_numpy(model.hidden_states(TOKENS)) @ kernel + bias
+    x = scale * normalized(to_numpy(keras.ops.gelu(x, approximate=False))) + shift
+    expected = x @ (matrix.T if tied else matrix) + to_numpy(model.bias)
+    np.testing.assert_allclose(to_numpy(model(TOKENS)), expected, atol=1e-4)
+
+
+def test_dropout_acts_on_what_the_blocks_read():
+    model = with_blocks_that_add_nothing(positions=None, dropout=0.25)
+    table = model.embedding.get_weights()[0]
+    model.embedding.set_weights([np.ones_like(table)])
+    tokens = np.zeros((200, 12), "int32")
+    assert not to_numpy(model.hidden_states(tokens)).any()  # ones, normalized
+    lower = to_numpy(model.hidden_states(tokens, training=True)) < -1e-3
+    assert lower.mean() == pytest.approx(0.25, abs=0.02)
+
+
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("kind", [TransformerLanguageModel, MaskedLanguageModel])
 def test_it_learns_in_half_precision(kind, dtype):

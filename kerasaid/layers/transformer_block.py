@@ -152,7 +152,8 @@ class TransformerBlock(keras.layers.Layer):
 
     def _around(self, inputs, attention, training):
         """Return the block's output, and what attention returned beside its own."""
-        x = attention(self.attention_norm(inputs) if self.normalize_first else inputs)
+        # A copy, since Keras' attention takes the mask off what it reads.
+        x = attention(self.attention_norm(inputs) if self.normalize_first else ops.copy(inputs))
         x, *more = x if isinstance(x, tuple) else (x,)
         x = inputs + self.drop(x, training=training)
         x = x if self.normalize_first else self.attention_norm(x)

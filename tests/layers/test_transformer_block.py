@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from contract import check_layer
+from keras.ops import convert_to_numpy as to_numpy
 
 from kerasaid.errors import InputError
 from kerasaid.layers import CachedMultiHeadAttention, TransformerBlock
@@ -122,16 +123,36 @@ def test_attention_without_a_cache_is_keras_own(options):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_the_mask_of_an_embedding_is_padding():
+@pytest.mark.parametrize("branch", ["attention", "dense"])
+def test_dropout_acts_on_what_each_branch_adds(branch):
+    layer, x = block(dropout=0.25), RNG.normal(size=(20, 30, 8)).astype("float32")
+    other = layer.contract if branch == "attention" else layer.attention.output_dense
+    other.set_weights([0 * weight for weight in other.get_weights()])  # adds nothing
+    added = to_numpy(layer(x)) - x
+    found = to_numpy(layer(x, training=True)) - x
+    assert np.mean(found == 0) == pytest.approx(0.25, abs=0.03)
+    as_before = np.isclose(found, added / 0.75, atol=1e-5)[found != 0]
+    if branch == "dense":
+        assert as_before.all()
+    else:  # some of attention's weights were dropped, too
+        assert as_before.mean() < 0.5
+    np.testing.assert_array_equal(layer(x, training=False), layer(x))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_mask_of_an_embedding_is_padding(first):
     ids = np.array([[1, 2, 3, 0, 0], [3, 1, 0, 0, 0]])
-    x = keras.layers.Embedding(4, 8, mask_zero=True)(ids)
-    layer = block()
+    x = keras.layers.Embedding(4, 8, "glorot_normal", mask_zero=True)(ids)
+    layer = block(normalize_first=first)
     found = layer(x)
+    np.testing.assert_array_equal(x._keras_mask, ids > 0)  # nothing was taken off
     np.testing.assert_array_equal(found._keras_mask, ids > 0)
     expected, unmasked = layer(np.array(x), padding_mask=ids > 0), layer(np.array(x))
     found, expected, unmasked = (np.array(each)[ids > 0] for each in (found, expected, unmasked))
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert np.abs(found - unmasked).max() > 1e-2
+    given = layer(np.array(x), mask=ids > 0)
+    np.testing.assert_allclose(np.array(given)[ids > 0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("rotary", [True, False])
