@@ -399,7 +399,7 @@ def _sampling_loop(step, tokenizer, top_k, with_top_p, greedy):
             given = forced[:, time]
             free = given < 0
             token = ops.where(free, ops.where(ended, tokenizer.pad_id, chosen), given)
-            ended = ended | (free & (token == tokenizer.eos_id))
+            ended = ended | (token == tokenizer.eos_id)  # never in a prompt
             found = ops.scatter_update(found, ops.reshape(time, (1, 1)), token[None])
             return time + 1, token, state, ended, found
 
@@ -473,7 +473,7 @@ def _beam_loop(step, tokenizer, num_beams):
             token = ops.where(free, chosen, given)
             moving = ops.reshape(free, (prompts, num_beams))
             scores = ops.where(moving, best, scores)
-            ended = ops.take(ended, parent) | (free & (token == tokenizer.eos_id))
+            ended = ops.take(ended, parent) | (token == tokenizer.eos_id)
             state = keras.tree.map_structure(
                 lambda leaf: ops.take(leaf, parent, axis=0) if len(leaf.shape) else leaf, state
             )
@@ -497,17 +497,18 @@ def _beam_loop(step, tokenizer, num_beams):
 def _compile(model, tokenizer, kind, option, with_top_p, alone=False):
     """Return the loop for a model, compiled once for every number of rows and of steps.
 
+    Every tokenizer has the same special tokens, so the loop serves any that fits the model.
+
     A sequence that is alone is written by a program of XLA where the model allows one: it is
     several times faster for few rows, but would be made anew for each number of them.
     """
     known = _compiled.setdefault(model, {})
-    specials = (tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id)
     # LoRA or quantization gives a model other variables, which an earlier graph would not read.
     variables = tuple(id(variable) for variable in getattr(model, "variables", ()))
     if known.get("variables") != variables:
         known.clear()
         known["variables"] = variables
-    key = (kind, option, with_top_p, specials, alone)
+    key = (kind, option, with_top_p, alone)
     if key in known:
         return known[key]
     alive = weakref.ref(model)  # a strong one would keep the model, and this entry, for ever

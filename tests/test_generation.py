@@ -182,6 +182,8 @@ def test_a_sequence_does_not_depend_on_its_neighbours(network):
     assert [texts[:4] for texts in more] == together
     assert len(set(together[0])) > 1
     assert together != generate(network, TOKENIZER, prompts, 15, num_return_sequences=4, seed=4)
+    first, second = generate(network, TOKENIZER, ["a", "a"], 15, num_return_sequences=4, seed=3)
+    assert first == together[0] and not set(first) & set(second)  # each draws its own numbers
     longer = generate(network, TOKENIZER, prompts, 20, num_return_sequences=4, seed=3)
     for short, long in zip(itertools.chain(*together), itertools.chain(*longer)):
         assert long.startswith(short)
