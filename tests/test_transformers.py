@@ -102,6 +102,19 @@ def test_logits_by_their_equations(tied):
     np.testing.assert_allclose(to_numpy(model(TOKENS)), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", [TransformerLanguageModel, MaskedLanguageModel])
+def test_the_blocks_are_as_asked(kind):
+    asked = {"intermediate_dim": 5, "num_heads": 4, "dropout": 0.2, "normalize_first": False}
+    model = kind(SIZE, **{**SMALL, **asked}, positions="rotary", dtype="mixed_bfloat16")
+    asked |= {"causal": kind is TransformerLanguageModel, "rotary": True}
+    assert len(model.blocks) == 2
+    for block in model.blocks:
+        config = block.get_config()
+        assert {name: config[name] for name in asked} == asked
+        assert block.compute_dtype == "bfloat16"
+        assert tuple(block.expand.kernel.shape) == (8, 5)
+
+
 def test_dropout_acts_on_what_the_blocks_read():
     model = with_blocks_that_add_nothing(positions=None, dropout=0.25)
     table = model.embedding.get_weights()[0]
@@ -239,11 +252,12 @@ def test_padding_is_in_no_hidden_state_and_has_no_attention():
         assert to_numpy(scores)[..., -2:].max() < 1e-6
 
 
-def test_padding_is_not_seen():
-    model = make(MaskedLanguageModel)
-    padded = np.pad(TOKENS, [(0, 0), (0, 3)])
+@pytest.mark.parametrize("pad_id", [0, 2])
+def test_padding_is_not_seen(pad_id):
+    model = make(MaskedLanguageModel, pad_id=pad_id)
+    padded = np.pad(TOKENS, [(0, 0), (0, 3)], constant_values=pad_id)
     np.testing.assert_allclose(model(padded)[:, :9], model(TOKENS), atol=1e-5)
-    unknown = np.where(padded == 0, 1, padded)
+    unknown = np.where(padded == pad_id, 1, padded)
     assert np.abs(np.array(model(unknown))[:, :9] - np.array(model(TOKENS))).max() > 1e-3
 
 
@@ -261,18 +275,26 @@ def test_attention_scores_are_those_that_make_the_hidden_states():
     scores = model.attention_scores(TOKENS)
     assert [tuple(each.shape) for each in scores] == [(3, 2, 9, 9)] * 2
     np.testing.assert_allclose(np.sum(scores, axis=-1), 1, atol=1e-5)
-    x = model._embed(TOKENS)
-    block = model.blocks[0]
-    value = np.einsum(
-        "btd,dhk->bthk", block.attention_norm(x), block.attention.get_weights()[4]
-    ) + np.array(block.attention.get_weights()[5])
-    mixed = np.einsum("bhts,bshk->bthk", scores[0], value)
-    kernel, bias = block.attention.get_weights()[6:]
-    expected = np.array(x) + np.einsum("bthk,hkd->btd", mixed, kernel) + bias
-    h = np.array(x) + np.array(
-        block.attention(*[block.attention_norm(x)] * 2, use_causal_mask=True)
-    )
-    np.testing.assert_allclose(h, expected, atol=1e-5)
+    x = to_numpy(model._embed(TOKENS))
+    for block, found in zip(model.blocks, scores):
+        normed = block.attention_norm(x)
+        weights = block.attention.get_weights()
+        value = np.einsum("btd,dhk->bthk", normed, weights[4]) + weights[5]
+        mixed = np.einsum("bhts,bshk->bthk", found, value)
+        added = np.einsum("bthk,hkd->btd", mixed, weights[6]) + weights[7]
+        expected = block.attention(normed, normed, use_causal_mask=True)
+        np.testing.assert_allclose(expected, added, atol=1e-5)
+        x = to_numpy(block(x))
+
+
+def test_a_decoder_does_not_see_what_a_mask_hides():
+    """Padding on the left; without positions all else is as it was."""
+    model, seen = make(positions=None), np.arange(11) >= 2
+    padded, seen = np.pad(TOKENS, [(0, 0), (2, 0)]), np.tile(seen, (3, 1))
+    found = to_numpy(model.hidden_states(padded, padding_mask=seen))[:, 2:]
+    np.testing.assert_allclose(found, to_numpy(model.hidden_states(TOKENS)), atol=1e-4)
+    for shares in model.attention_scores(padded, padding_mask=seen):
+        assert to_numpy(shares)[:, :, 2:, :2].max() < 1e-6
 
 
 @pytest.mark.parametrize("options", KINDS)

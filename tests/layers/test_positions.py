@@ -61,11 +61,13 @@ def test_those_without_weights_are_saved_and_say_what_they_need(layer):
         layer(max_wavelength=1)
 
 
-def test_rotated_pairs_are_complex_numbers_that_turn():
+@pytest.mark.parametrize("options", [{}, {"max_wavelength": 50}])
+def test_rotated_pairs_are_complex_numbers_that_turn(options):
     x = RNG.normal(size=(2, 6, 3, 8)).astype("float32")
-    found = np.array(RotaryEmbedding()(x, start_index=4))
+    found = np.array(RotaryEmbedding(**options)(x, start_index=4))
     points = x[..., :4] + 1j * x[..., 4:]
-    turns = np.exp(1j * (4 + np.arange(6))[:, None] * 10_000.0 ** (-np.arange(4) / 4))
+    speeds = options.get("max_wavelength", 10_000.0) ** (-np.arange(4) / 4)
+    turns = np.exp(1j * (4 + np.arange(6))[:, None] * speeds)
     expected = points * turns[:, None]
     np.testing.assert_allclose(found[..., :4], expected.real, atol=1e-5)
     np.testing.assert_allclose(found[..., 4:], expected.imag, atol=1e-5)

@@ -41,7 +41,7 @@ def test_the_block_keeps_the_contract(options):
     )
 
 
-@pytest.mark.parametrize("options", KINDS)
+@pytest.mark.parametrize("options", [*KINDS, {**KINDS[0], "activation": "relu"}])
 def test_the_block_by_its_equations(options):
     """NumPy, position by position, but for Keras' own layer normalization."""
     layer = block(**options)
@@ -67,7 +67,10 @@ def test_the_block_by_its_equations(options):
         return result + ob
 
     def dense(x):
-        return np.array(keras.ops.gelu(x @ into + into_b, approximate=False)) @ out + out_b
+        hidden = x @ into + into_b
+        if options.get("activation") == "relu":
+            return np.maximum(hidden, 0) @ out + out_b
+        return np.array(keras.ops.gelu(hidden, approximate=False)) @ out + out_b
 
     def norm(layer, x):
         return np.array(layer(x))
@@ -121,6 +124,26 @@ def test_attention_without_a_cache_is_keras_own(options):
         np.testing.assert_array_equal(ours(X, X, **more), theirs(X, X, **more))
     for found, expected in zip(*(f(X, X, return_attention_scores=True) for f in (ours, theirs))):
         np.testing.assert_array_equal(found, expected)
+
+
+def test_kernels_start_as_asked_and_no_two_alike():
+    layer = TransformerBlock(8, 2, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01))
+    layer.build((None, None, 8))
+    kernels = [to_numpy(w).ravel() for w in layer.weights if "kernel" in w.path]
+    assert [len(kernel) for kernel in kernels] == [64] * 6
+    assert all(0.007 < kernel.std() < 0.013 for kernel in kernels)
+    assert len({kernel[0] for kernel in kernels}) == 6
+
+
+def test_epsilon_is_added_to_the_variance_in_both_norms():
+    layer = TransformerBlock(
+        *(16, 2), normalize_first=False, layer_norm_epsilon=0.5, kernel_initializer="zeros"
+    )
+    expected = X
+    for _ in range(2):
+        expected = expected - expected.mean(axis=-1, keepdims=True)
+        expected = expected / np.sqrt((expected**2).mean(axis=-1, keepdims=True) + 0.5)
+    np.testing.assert_allclose(layer(X), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("branch", ["attention", "dense"])
