@@ -1,4 +1,5 @@
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -47,6 +48,14 @@ def test_parameters_are_counted_from_the_equations():
     )
     head = d * d + d + norm + size
     assert MaskedLanguageModel(size, **SMALL).count_params() == size * d + length * d + stack + head
+
+
+def test_vectors_of_tokens_and_positions_start_with_length_one():
+    model = TransformerLanguageModel(500, 500, hidden_dim=64, num_layers=1)
+    tokens, positions = model.embedding.get_weights()[0], model.position.get_weights()[0]
+    for table in (tokens, positions):
+        assert np.mean(table**2) * 64 == pytest.approx(1, rel=0.05)
+    assert (tokens != positions).all()
 
 
 def test_post_norm_has_no_norm_behind_its_last_block():
@@ -115,6 +124,23 @@ def test_the_blocks_are_as_asked(kind):
         assert tuple(block.expand.kernel.shape) == (8, 5)
 
 
+@pytest.mark.parametrize("kind", [TransformerLanguageModel, MaskedLanguageModel])
+def test_sizes_may_be_numbers_of_numpy(kind):
+    sizes = {"vocabulary_size": SIZE, **SMALL, "intermediate_dim": 5}
+    sizes |= {"pad_id": 2} if kind is MaskedLanguageModel else {}
+    model = kind(**{name: np.int64(size) for name, size in sizes.items()})
+    configs = [model.get_config(), *(block.get_config() for block in model.blocks)]
+    assert json.loads(json.dumps(configs)) == configs
+
+
+@pytest.mark.parametrize("kind", [TransformerLanguageModel, MaskedLanguageModel])
+def test_dropout_acts_in_the_blocks(kind):
+    model = make(kind, dropout=0.3)
+    model.drop.rate = 0.0
+    for call in (model, model.hidden_states):
+        assert np.abs(to_numpy(call(TOKENS, training=True)) - to_numpy(call(TOKENS))).max() > 0.1
+
+
 def test_dropout_acts_on_what_the_blocks_read():
     model = with_blocks_that_add_nothing(positions=None, dropout=0.25)
     table = model.embedding.get_weights()[0]
@@ -157,6 +183,7 @@ def test_a_quantized_model_steps_as_it_reads():
 def test_one_token_at_a_time_gives_the_same_logits(options):
     model = make(**options)
     whole, state = np.array(model(TOKENS)), model.initial_state(3)
+    assert [tuple(cache.shape) for cache in state[1:]] == [(3, 2, 12, 2, 4)] * 2
     for t in range(TOKENS.shape[1]):
         logits, state = model.step(TOKENS[:, t], state)
         np.testing.assert_allclose(logits, whole[:, t], atol=1e-4)

@@ -70,7 +70,7 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
         key = value if key is None else key
         self._check_cache(query, cache, cache_update_index, return_attention_scores)
         query, key = self._placed(self.query_dense(query), self.key_dense(key), cache_update_index)
-        new = ops.cast(ops.stack([key, self.value_dense(value)], axis=1), cache.dtype)
+        new = ops.stack([key, self.value_dense(value)], axis=1)
         cache = ops.slice_update(cache, (0, 0, cache_update_index, 0, 0), new)
         seen = (
             ops.arange(cache.shape[2], dtype="int32")
@@ -100,6 +100,8 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
             (output, new cache); the output is (batch, features).
         """
         self._check_cache(inputs[:, None], cache, cache_update_index)
+        # Keras does this to what a layer is called with.
+        inputs, cache = (ops.cast(part, self.compute_dtype) for part in (inputs, cache))
         query, key, value = (
             _flat(dense, inputs, (self.num_heads, self.key_dim))
             for dense in (self.query_dense, self.key_dense, self.value_dense)
@@ -111,7 +113,7 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
         pair = ops.arange(2 * ops.shape(cache)[0], dtype="int32")
         places = ops.stack([pair // 2, pair % 2, 0 * pair + cache_update_index], axis=1)
         new = ops.reshape(ops.stack([key, value], axis=1), (-1, *key.shape[1:]))
-        cache = ops.scatter_update(cache, places, ops.cast(new, cache.dtype))
+        cache = ops.scatter_update(cache, places, new)
         keys, values = ops.unstack(cache, 2, axis=1)
         # With one query, products of matrices are sums; nothing has to be transposed.
         scores = ops.sum(query[:, None] * keys, axis=-1) * self.key_dim**-0.5

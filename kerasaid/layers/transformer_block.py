@@ -55,7 +55,8 @@ class TransformerBlock(keras.layers.Layer):
 
     Raises:
         InputError: when num_heads does not divide the features, for a mask of another shape, and
-            for a cache without causal, of another batch size, or without room.
+            for a cache without causal, of another shape, without room, or with
+            return_attention_scores.
 
     Source: Vaswani et al. (2017), arXiv 1706.03762; Xiong et al. (2020), "On Layer Normalization
     in the Transformer Architecture", arXiv 2002.04745.
@@ -127,17 +128,21 @@ class TransformerBlock(keras.layers.Layer):
         training=None,
         return_attention_scores=False,
         mask=None,
+        inputs_mask=None,
     ):
         """Return what the positions become; see the class."""
-        if padding_mask is None and cache is None:
-            padding_mask = mask
+        if padding_mask is None:
+            # Keras hands over the inputs' mask as `inputs_mask` where there are other tensors;
+            # beside a cache it is one of the new positions, not of the cache's.
+            padding_mask = inputs_mask if mask is None and cache is None else mask
         seen = self._seen(inputs, cache, padding_mask, attention_mask)
-        options = {"attention_mask": seen, "training": training}
+        options = {
+            "attention_mask": seen,
+            "training": training,
+            "return_attention_scores": return_attention_scores,
+        }
         if cache is None:
-            options |= {
-                "use_causal_mask": self.causal,
-                "return_attention_scores": return_attention_scores,
-            }
+            options["use_causal_mask"] = self.causal
         else:
             self._require_causal()
             options |= {"cache": cache, "cache_update_index": cache_update_index}
@@ -146,6 +151,7 @@ class TransformerBlock(keras.layers.Layer):
     def step(self, inputs, cache, cache_update_index):
         """Go on by one position, (batch, features); return that and the new cache, as `call`."""
         self._require_causal()
+        inputs = ops.cast(inputs, self.compute_dtype)  # as Keras does before a call
         return self._around(
             inputs, lambda x: self.attention.step(x, cache, cache_update_index), training=False
         )

@@ -23,6 +23,7 @@ def test_learned_positions_are_the_rows_of_their_table():
     found = layer(X, start_index=3)
     table = layer.get_weights()[0]
     np.testing.assert_array_equal(found, np.broadcast_to(table[3:9], X.shape))
+    assert not np.any(PositionEmbedding(10, initializer="zeros")(X))
 
 
 def test_more_than_the_learned_positions_are_refused():

@@ -1,4 +1,6 @@
+import json
 import os
+import re
 import subprocess
 import sys
 
@@ -135,6 +137,11 @@ def test_kernels_start_as_asked_and_no_two_alike():
     assert len({kernel[0] for kernel in kernels}) == 6
 
 
+def test_sizes_may_be_numbers_of_numpy():
+    config = TransformerBlock(np.int64(16), np.int64(2)).get_config()
+    assert json.loads(json.dumps(config)) == config
+
+
 def test_epsilon_is_added_to_the_variance_in_both_norms():
     layer = TransformerBlock(
         *(16, 2), normalize_first=False, layer_norm_epsilon=0.5, kernel_initializer="zeros"
@@ -162,6 +169,23 @@ def test_dropout_acts_on_what_each_branch_adds(branch):
     np.testing.assert_array_equal(layer(x, training=False), layer(x))
 
 
+def test_the_mask_of_an_embedding_is_left_alone_where_there_is_a_cache():
+    embedding, layer = keras.layers.Embedding(10, 8, mask_zero=True), block(causal=True)
+    x = embedding(np.array([[5, 2, 0]]))
+    found, _ = layer(x, cache=CACHE[:1])
+    np.testing.assert_allclose(found, layer(to_numpy(x)), atol=1e-5)
+
+
+def test_two_masks_hide_what_one_of_them_hides():
+    layer, padding, attention = block(), np.ones((1, 7), bool), np.tri(7, k=2, dtype=bool)[None]
+    padding[:, 3] = False
+    found = layer(X, padding_mask=padding, attention_mask=attention)
+    both = np.tile(attention & padding[:, None], (3, 1, 1))
+    np.testing.assert_allclose(found, layer(X, attention_mask=both), atol=1e-6)
+    for alone in ({"padding_mask": padding}, {"attention_mask": attention}):
+        assert np.abs(layer(X, **alone) - found).max() > 1e-2
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_the_mask_of_an_embedding_is_padding(first):
     ids = np.array([[1, 2, 3, 0, 0], [3, 1, 0, 0, 0]])
@@ -176,6 +200,9 @@ def test_the_mask_of_an_embedding_is_padding(first):
     assert np.abs(found - unmasked).max() > 1e-2
     given = layer(np.array(x), mask=ids > 0)
     np.testing.assert_allclose(np.array(given)[ids > 0], expected, atol=1e-6)
+    found = layer(x, attention_mask=np.ones((1, 5, 5)))
+    np.testing.assert_array_equal(found._keras_mask, ids > 0)
+    np.testing.assert_allclose(np.array(found)[ids > 0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("rotary", [True, False])
@@ -214,7 +241,7 @@ def test_a_cache_changes_nothing(options, parts):
 
 @pytest.mark.parametrize("options", [kind for kind in KINDS if kind["causal"]])
 def test_a_step_is_a_call_with_one_position(options):
-    layer, whole = block(**options), block(**options)
+    layer, whole = block(dropout=0.5, **options), block(**options)
     whole.set_weights(layer.get_weights())
     cache = layer.initial_cache(3, 7)
     for t in range(7):
@@ -234,6 +261,34 @@ def test_a_step_with_low_rank_adapters_and_in_low_precision():
     low.build((None, None, 8))
     found, cache = low.step(X[:, 0].astype("bfloat16"), low.initial_cache(3, 4), 0)
     assert {keras.backend.standardize_dtype(part.dtype) for part in (found, cache)} == {"bfloat16"}
+
+
+@pytest.mark.parametrize("rotary", [False, True])
+def test_a_step_takes_inputs_and_caches_of_higher_precision_as_a_call_does(rotary):
+    layer = block(causal=True, rotary=rotary, dtype="mixed_bfloat16")
+    attention, (x, cache) = layer.attention, map(keras.ops.convert_to_tensor, (X[:, :1], CACHE))
+    for steps, called in (
+        (layer.step(x[:, 0], cache, 0), layer(x, cache=cache)),
+        (attention.step(x[:, 0], cache, 0), attention(x, x, cache=cache)),
+    ):
+        for found, wanted in zip(steps, called):
+            assert keras.backend.standardize_dtype(found.dtype) == "bfloat16"
+            found, wanted = (to_numpy(part).astype("float32") for part in (found, wanted))
+            np.testing.assert_allclose(found, wanted.reshape(found.shape), atol=0.05)
+
+
+def test_a_step_without_biases_and_with_scores_too_large_for_exp():
+    layer = CachedMultiHeadAttention(2, 4, use_bias=False)
+    layer.build(X.shape, X.shape)
+    layer.set_weights([30 * weight for weight in layer.get_weights()])
+    found, cache = [], CACHE
+    for t in range(7):
+        output, cache = layer.step(X[:, t], cache, t)
+        found.append(output)
+    scores = np.einsum("bthd,bshd->bhts", *(f(X) for f in (layer.query_dense, layer.key_dense)))
+    assert np.abs(scores).max() / 2 > 100  # e^89 is too large for float32
+    expected = to_numpy(layer(X, X, use_causal_mask=True))
+    np.testing.assert_allclose(np.stack(found, axis=1), expected, atol=1e-3 * expected.max())
 
 
 def test_a_cache_with_padding_on_the_left():
@@ -269,16 +324,30 @@ def test_scores_are_shares_of_what_may_be_seen():
             r"padding_mask of .* must have the shape \(3, 7\), received \(3, 6\)",
         ),
         (
+            lambda: block(causal=True)(X, mask=np.ones((3, 7)), cache=CACHE),
+            r"padding_mask of .* must have the shape \(3, 9\), received \(3, 7\)",
+        ),
+        (
+            lambda: block()(X, padding_mask=np.ones((3, 1))),
+            r"padding_mask of .* must have the shape \(3, 7\), received \(3, 1\)",
+        ),
+        (
             lambda: block()(X, attention_mask=np.ones((7, 7))),
             r"attention_mask of .* must have the shape \(3, 7, 7\), received \(7, 7\)",
         ),
-        (
-            lambda: block()(X, cache=np.zeros((3, 2, 9, 2, 4))),
-            "sees the future: it has no use for a cache",
+        *(
+            (call, "sees the future: it has no use for a cache")
+            for call in (
+                lambda: block()(X, cache=CACHE),
+                lambda: block().step(X[:, 0], CACHE, 0),
+            )
         ),
-        (
-            lambda: block(causal=True)(X, cache=np.zeros((2, 2, 9, 2, 4))),
-            r"= \(3, 2, any, 2, 4\), received \(2, 2, 9, 2, 4\)",
+        *(
+            (
+                lambda shape=shape: block(causal=True)(X, cache=np.zeros(shape)),
+                r"= \(3, 2, any, 2, 4\), received " + re.escape(str(shape)),
+            )
+            for shape in ((2, 2, 9, 2, 4), (3, 2, 9, 1, 4), (3, 2, 9, 2, 8), (3, 2, 9, 2))
         ),
         (
             lambda: block(causal=True)(X, cache=np.zeros((3, 2, 6, 2, 4))),
@@ -293,7 +362,13 @@ def test_scores_are_shares_of_what_may_be_seen():
             "does not go with a cache: received use_gate",
         ),
         (
-            lambda: CachedMultiHeadAttention(2, 4)(X, X, cache=CACHE, return_attention_scores=True),
+            lambda: CachedMultiHeadAttention(2, 4, value_dim=5, sliding_window=3)(
+                X, X, cache=CACHE
+            ),
+            "with a cache: received sliding_window, value_dim other than key_dim",
+        ),
+        (
+            lambda: block(causal=True)(X, cache=CACHE, return_attention_scores=True),
             "does not go with a cache: received return_attention_scores",
         ),
     ],
