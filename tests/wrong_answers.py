@@ -700,6 +700,12 @@ WRONG = {
             "    places = [np.flatnonzero(labels == kind) for kind in np.unique(labels)]\n"
             "    return {n: np.concatenate([p[:n] for p in places]) for n in counts}"
         ),
+        "the smaller set holds the first places of the larger one": (
+            "def draw_nested(labels, counts, rng):\n"
+            "    places = [np.flatnonzero(labels == kind) for kind in np.unique(labels)]\n"
+            "    orders = [np.sort(rng.choice(p, max(counts), replace=False)) for p in places]\n"
+            "    return {n: np.concatenate([o[:n] for o in orders]) for n in counts}"
+        ),
         "with replacement": (
             "def draw_nested(labels, counts, rng):\n"
             "    places = [np.flatnonzero(labels == kind) for kind in np.unique(labels)]\n"
@@ -717,6 +723,14 @@ WRONG = {
         "of the words not chosen": (
             "def wrong_among_visible(share, masked, random):\n"
             "    return share * random / (1 - share)"
+        ),
+        "always BERT's masks": (
+            "def wrong_among_visible(share, masked, random):\n"
+            "    return share * random / (1 - share * 0.8)"
+        ),
+        "as if as many stayed as are replaced": (
+            "def wrong_among_visible(share, masked, random):\n"
+            "    return share * random / (1 - share * (1 - 2 * random))"
         ),
         "those that stay as well": (
             "def wrong_among_visible(share, masked, random):\n"
