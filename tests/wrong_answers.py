@@ -634,6 +634,14 @@ WRONG = {
             "    exp = np.exp((logits - np.max(logits)) / temperature)\n"
             "    return int(np.sum(np.cumsum(exp / exp.sum()) <= u))"
         ),
+        "the last token, however unlikely": (
+            "def draw(logits, temperature, u):\n"
+            "    if temperature == 0:\n"
+            "        return int(np.argmax(logits))\n"
+            "    exp = np.exp((logits - np.max(logits)) / temperature)\n"
+            "    ends = np.cumsum(exp / exp.sum())\n"
+            "    return int(min(np.sum(ends <= u), len(logits) - 1))"
+        ),
         "the logits as shares": (
             "def draw(logits, temperature, u):\n"
             "    if temperature == 0:\n"

@@ -69,7 +69,10 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
             )
         key = value if key is None else key
         self._check_cache(query, cache, cache_update_index, return_attention_scores)
-        query, key = self._placed(self.query_dense(query), self.key_dense(key), cache_update_index)
+        query, key = (
+            self._placed(part, cache_update_index)
+            for part in (self.query_dense(query), self.key_dense(key))
+        )
         new = ops.stack([key, self.value_dense(value)], axis=1)
         cache = ops.slice_update(cache, (0, 0, cache_update_index, 0, 0), new)
         seen = (
@@ -106,9 +109,9 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
             _flat(dense, inputs, (self.num_heads, self.key_dim))
             for dense in (self.query_dense, self.key_dense, self.value_dense)
         )
-        query, key = (
-            part[:, 0] for part in self._placed(query[:, None], key[:, None], cache_update_index)
-        )
+        # Both as one: XLA would work out a query's angles anew for each key that it meets.
+        both = self._placed(ops.stack([query, key], axis=1)[:, None], cache_update_index)
+        query, key = ops.unstack(both[:, 0], 2, axis=1)
         # A scatter may write in place, where slice_update copies.
         pair = ops.arange(2 * ops.shape(cache)[0], dtype="int32")
         places = ops.stack([pair // 2, pair % 2, 0 * pair + cache_update_index], axis=1)
@@ -124,9 +127,9 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
         output = output / ops.cast(ops.sum(weights, axis=1), cache.dtype)[..., None]
         return _flat(self.output_dense, output, (inputs.shape[-1],)), cache
 
-    def _placed(self, query, key, start_index):
-        """Return projected queries and keys, told where they stand; here nothing is told."""
-        return query, key
+    def _placed(self, projected, start_index):
+        """Return queries or keys, (batch, length, ...), told where they stand; here nothing is."""
+        return projected
 
     def _check_cache(self, query, cache, cache_update_index, return_attention_scores=False):
         without = {

@@ -36,7 +36,8 @@ class RotaryMultiHeadAttention(CachedMultiHeadAttention):
 
     def _compute_attention(self, query, key, *args, **options):
         """Do what Keras does, after rotating; called where there is no cache."""
-        return super()._compute_attention(*self._placed(query, key, 0), *args, **options)
+        query, key = (self._placed(part, 0) for part in (query, key))
+        return super()._compute_attention(query, key, *args, **options)
 
-    def _placed(self, query, key, start_index):
-        return tuple(self.rotary_embedding(part, start_index=start_index) for part in (query, key))
+    def _placed(self, projected, start_index):
+        return self.rotary_embedding(projected, start_index=start_index)
